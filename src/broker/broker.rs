@@ -1,0 +1,156 @@
+//! The broker: what an application opens.
+
+use std::path::Path;
+
+use super::directory::DataDirectory;
+use super::engine::Engine;
+use super::tasks::{Threads, Timer};
+use crate::clock::{Clock, SystemClock};
+use crate::config::TopicConfig;
+use crate::error::{Error, Result};
+use crate::group::Coordinator;
+use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::sys::{Disk, RealDisk};
+use crate::topic::{Flusher, Partition, RecoveryReport, TopicDescription, TopicPlace, Topics};
+use crate::types::TopicPartition;
+
+/// A data directory that is open: topics, partitions, groups, and the threads that work for them.
+///
+/// There is one at a time for a directory, in all processes of the machine. Producers and consumers are made from it
+/// and may outlive it, but they stop working when it is closed or dropped; records that were fetched stay readable.
+///
+/// ```
+/// use thalweg::{Broker, ProducerConfig, ProducerRecord, TopicConfig};
+///
+/// # fn main() -> thalweg::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let dir = dir.path();
+/// let broker = Broker::open(dir)?;
+/// broker.create_topic("orders", 4, TopicConfig::new())?;
+/// let producer = broker.producer(ProducerConfig::new())?;
+/// let sent = producer.send(ProducerRecord::new("orders", "two pears").key("alice"))?.wait()?;
+/// assert_eq!(sent.offset, 0);
+/// broker.close()
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Broker {
+    engine: Arc<Engine>,
+    recovery: RecoveryReport,
+    /// `None` once closed.
+    open: Option<Open>,
+}
+
+/// What ends with the broker. Fields are dropped in this order: the lock goes last.
+#[derive(Debug)]
+struct Open {
+    threads: Threads,
+    directory: DataDirectory,
+}
+
+impl Broker {
+    /// Opens a data directory, creating it if it is missing, and recovers what the last user left:
+    /// [`recovery`](Broker::recovery) tells what was found. Damage in one partition does not keep the rest from opening.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryLocked`](crate::ErrorKind::DirectoryLocked) if it is open already,
+    /// [`NotADataDirectory`](crate::ErrorKind::NotADataDirectory) if it holds something else, and what the system
+    /// refuses. Nothing is changed in the first two cases.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
+        Broker::open_on(directory.as_ref(), Arc::new(RealDisk), Arc::new(SystemClock))
+    }
+
+    fn open_on(path: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self> {
+        let began = clock.instant();
+        let directory = DataDirectory::open(path, Arc::clone(&disk))?;
+        let (flusher, timer) = (Arc::new(Flusher::default()), Arc::new(Timer::default()));
+        let threads = Threads::start(Arc::clone(&flusher), Arc::clone(&timer), Arc::clone(&clock))
+            .map_err(|error| Error::io("start the background threads of", path, error))?;
+        let place = TopicPlace { dir: path.into(), disk, clock: Arc::clone(&clock), flusher };
+        let (topics, mut recovery) = Topics::open(place, directory.clean)?;
+        let topics = Arc::new(topics);
+        let (coordinator, clamped) = Coordinator::open(Arc::clone(&topics), Arc::clone(&clock))?;
+        recovery.created = directory.created;
+        recovery.clean = directory.clean;
+        recovery.clamped_offsets = clamped;
+        recovery.elapsed = clock.instant().duration_since(began);
+        let closed = AtomicBool::new(false);
+        let engine = Arc::new(Engine { topics, coordinator: Arc::new(coordinator), clock, timer, closed });
+        Ok(Broker { engine, recovery, open: Some(Open { threads, directory }) })
+    }
+
+    /// What opening the directory found and did.
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.recovery
+    }
+
+    /// Creates a topic with partitions `0..partitions`. Durable when it returns.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTopic`](crate::ErrorKind::InvalidTopic) for a name that Kafka refuses,
+    /// [`TopicAlreadyExists`](crate::ErrorKind::TopicAlreadyExists),
+    /// [`InvalidPartitions`](crate::ErrorKind::InvalidPartitions) outside 1 to
+    /// [`MAX_PARTITIONS`](crate::MAX_PARTITIONS), [`InvalidConfig`](crate::ErrorKind::InvalidConfig).
+    pub fn create_topic(&self, name: &str, partitions: i32, config: TopicConfig) -> Result<TopicDescription> {
+        self.engine.check_open()?;
+        Ok(self.engine.topics.create(name, partitions, config)?.describe())
+    }
+
+    /// Describes one topic.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition), or why its settings cannot be read.
+    pub fn topic(&self, name: &str) -> Result<TopicDescription> {
+        Ok(self.engine.topics.get(name)?.describe())
+    }
+
+    /// Describes all topics, by name, internal ones included.
+    pub fn topics(&self) -> Vec<TopicDescription> {
+        self.engine.topics.all().iter().map(|topic| topic.describe()).collect()
+    }
+
+    /// A partition, for reading by offset.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition).
+    pub fn partition(&self, partition: &TopicPartition) -> Result<Arc<Partition>> {
+        self.engine.topics.partition(partition)
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Makes everything durable, whatever the topics' settings, marks the directory as closed in order, and lets others
+    /// open it.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that could not be made durable. The directory is unlocked all the same, and the next open
+    /// recovers what there is.
+    pub fn close(mut self) -> Result<()> {
+        self.close_now()
+    }
+
+    fn close_now(&mut self) -> Result<()> {
+        let Some(Open { threads, directory }) = self.open.take() else { return Ok(()) };
+        self.engine.closed.store(true, Ordering::Release);
+        self.engine.timer.run_now(&*self.engine.clock); // producers hand over what they hold
+        let closed = self.engine.topics.close();
+        drop(threads);
+        closed?;
+        // With a partition that did not open, the next open has to look at everything again.
+        if self.recovery.failed.is_empty() { directory.mark_clean() } else { Ok(()) }
+    }
+}
+
+impl Drop for Broker {
+    /// As [`close`](Broker::close), for want of a caller without the error.
+    fn drop(&mut self) {
+        let _ = self.close_now();
+    }
+}

@@ -1,0 +1,105 @@
+//! The data directory as a whole: whose it is, and whether it was closed in order.
+
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::sync::Arc;
+use crate::sys::{DirectoryLock, Disk, LockFailure, write_atomically};
+
+const LOCK: &str = ".lock";
+const META_PROPERTIES: &str = "meta.properties";
+const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+
+/// Names that a first open can leave when it is cut short, before the directory is marked as a data directory.
+const LEFTOVERS: [&str; 2] = [LOCK, "thalweg.tmp"];
+
+/// An open data directory. The lock is held until it is dropped.
+#[derive(Debug)]
+pub(super) struct DataDirectory {
+    path: PathBuf,
+    disk: Arc<dyn Disk>,
+    /// Whether this open created it.
+    pub(super) created: bool,
+    /// Whether it was closed in order the last time, or is new.
+    pub(super) clean: bool,
+    _lock: DirectoryLock,
+}
+
+impl DataDirectory {
+    /// Takes the directory, creating it if it is missing.
+    ///
+    /// The mark of a close in order is removed before anything is loaded: if this process ends now, the next one has to
+    /// look at everything.
+    pub(super) fn open(path: &Path, disk: Arc<dyn Disk>) -> Result<Self> {
+        if path.as_os_str().is_empty() {
+            return Err(Error::illegal_argument("the path of the data directory is empty"));
+        }
+        let is_new = !path.exists();
+        disk.create_dir(path).map_err(|error| Error::io("create the data directory", path, error))?;
+        refuse_foreign(path, &*disk)?; // before the lock file is left in it
+        let lock = DirectoryLock::acquire(&path.join(LOCK)).map_err(|failure| match failure {
+            LockFailure::Held(pid) => Error::new(ErrorKind::DirectoryLocked { directory: path.to_owned(), pid }),
+            LockFailure::Io(error) => Error::io("lock the data directory", path, error),
+        })?;
+        let names: Vec<_> = list(path, &*disk)?;
+        let created = !names.iter().any(|name| name == META_PROPERTIES);
+        let clean = created || names.iter().any(|name| name == CLEAN_SHUTDOWN);
+        let directory = DataDirectory { path: path.to_owned(), disk, created, clean, _lock: lock };
+        if created {
+            directory.mark_as_ours(is_new)?;
+        } else if clean {
+            directory.remove_clean_mark()?;
+        }
+        Ok(directory)
+    }
+
+    fn mark_as_ours(&self, is_new: bool) -> Result<()> {
+        let base64 = |id: Uuid| crate::topic::id_text(id);
+        let text = format!(
+            "version=1\nnode.id=0\ncluster.id={}\ndirectory.id={}\n",
+            base64(Uuid::new_v4()),
+            base64(Uuid::new_v4())
+        );
+        let path = self.path.join(META_PROPERTIES);
+        write_atomically(&*self.disk, &path, text.as_bytes()).map_err(|error| Error::io("write", &path, error))?;
+        // A directory made by this call has an entry of its own that must not get lost.
+        if let Some(parent) = self.path.canonicalize().ok().as_deref().and_then(Path::parent).filter(|_| is_new) {
+            self.disk.sync_dir(parent).map_err(|error| Error::io("sync", parent, error))?;
+        }
+        Ok(())
+    }
+
+    fn remove_clean_mark(&self) -> Result<()> {
+        let path = self.path.join(CLEAN_SHUTDOWN);
+        self.disk
+            .remove_file(&path)
+            .and_then(|()| self.disk.sync_dir(&self.path))
+            .map_err(|error| Error::io("remove", &path, error))
+    }
+
+    /// Notes that everything was closed in order: the last thing that is written.
+    pub(super) fn mark_clean(&self) -> Result<()> {
+        let path = self.path.join(CLEAN_SHUTDOWN);
+        write_atomically(&*self.disk, &path, b"{\"version\":0,\"brokerEpoch\":-1}")
+            .map_err(|error| Error::io("write", &path, error))
+    }
+}
+
+fn list(path: &Path, disk: &dyn Disk) -> Result<Vec<String>> {
+    let entries = disk.list(path).map_err(|error| Error::io("list the data directory", path, error))?;
+    Ok(entries.into_iter().map(|entry| entry.name).collect())
+}
+
+/// A directory that holds something must be marked as a data directory, ours or a Kafka broker's.
+fn refuse_foreign(path: &Path, disk: &dyn Disk) -> Result<()> {
+    let names = list(path, disk)?;
+    if names.iter().any(|name| name == META_PROPERTIES) {
+        return Ok(());
+    }
+    match names.into_iter().find(|name| !LEFTOVERS.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(found) => Err(Error::new(ErrorKind::NotADataDirectory { directory: path.to_owned(), found })),
+    }
+}

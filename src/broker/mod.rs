@@ -1,0 +1,20 @@
+//! The broker: owner of the data directory, the topics, the groups and the background threads.
+//!
+//! # In the data directory
+//!
+//! | name | content |
+//! |---|---|
+//! | `.lock` | locked while a broker has the directory open; holds its process id |
+//! | `meta.properties` | Kafka's file that marks a data directory and names it |
+//! | `.kafka_cleanshutdown` | there between a close in order and the next open |
+//! | topics and partitions | see [`crate::topic`] |
+
+#[expect(clippy::module_inception, reason = "a file is named after its main type")]
+mod broker;
+mod directory;
+mod engine;
+mod tasks;
+
+pub use broker::Broker;
+pub(crate) use engine::Engine;
+pub(crate) use tasks::Task;

@@ -1,0 +1,147 @@
+//! The background threads, and nowhere else.
+//!
+//! - `thalweg-flush` makes appends durable that nobody waits for, and seals segments that were rolled over.
+//! - `thalweg-timer` closes batches that have lingered long enough.
+//!
+//! A panic on one of them harms what it was working on, which fails loudly, and not the thread.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crate::clock::Clock;
+use crate::sync::{Arc, Condvar, Mutex, Weak};
+use crate::topic::Flusher;
+
+/// The running threads.
+#[derive(Debug)]
+pub(super) struct Threads {
+    flusher: Arc<Flusher>,
+    timer: Arc<Timer>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    pub(super) fn start(flusher: Arc<Flusher>, timer: Arc<Timer>, clock: Arc<dyn Clock>) -> io::Result<Self> {
+        let mut threads = Threads { flusher, timer, handles: Vec::new() };
+        let (flusher, flush_clock) = (Arc::clone(&threads.flusher), Arc::clone(&clock));
+        threads.spawn("thalweg-flush", move || flush(&flusher, &*flush_clock))?;
+        let timer = Arc::clone(&threads.timer);
+        threads.spawn("thalweg-timer", move || timer.run(&*clock))?;
+        Ok(threads)
+    }
+
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.handles.push(thread::Builder::new().name(name.to_owned()).spawn(run)?);
+        Ok(())
+    }
+}
+
+impl Drop for Threads {
+    /// Stops the threads and waits for what they are doing.
+    fn drop(&mut self) {
+        self.flusher.stop();
+        self.timer.stop();
+        for handle in self.handles.drain(..) {
+            let _ = handle.join(); // their loops catch panics
+        }
+    }
+}
+
+fn flush(flusher: &Flusher, clock: &dyn Clock) {
+    while let Some(due) = flusher.next(|| clock.instant()) {
+        for partition in due {
+            if catch_unwind(AssertUnwindSafe(|| partition.flush())).is_err() {
+                partition.fail("the background sync panicked: nothing more is accepted; open the broker again");
+            }
+        }
+    }
+}
+
+/// Something that has to be done at a certain time.
+pub(crate) trait Task: Send + Sync {
+    /// Does what is due at `now` and returns when there is something to do next.
+    fn run(&self, now: Instant) -> Option<Instant>;
+}
+
+/// Runs tasks when they are due.
+#[derive(Default)]
+pub(crate) struct Timer {
+    state: Mutex<TimerState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct TimerState {
+    tasks: Vec<Weak<dyn Task>>,
+    /// When the next look at the tasks is due.
+    next: Option<Instant>,
+    stopped: bool,
+}
+
+impl std::fmt::Debug for Timer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Timer").field("next", &self.state.lock().next).finish_non_exhaustive()
+    }
+}
+
+impl Timer {
+    /// Adds a task. It is forgotten when it is dropped.
+    pub(crate) fn add(&self, task: Weak<dyn Task>) {
+        let mut state = self.state.lock();
+        state.tasks.retain(|task| task.strong_count() > 0);
+        state.tasks.push(task);
+    }
+
+    /// Has the tasks run at `at` at the latest. Wakes the thread only if it would sleep longer, so under a steady load
+    /// nobody pays for a wake-up.
+    pub(crate) fn wake_at(&self, at: Instant) {
+        let mut state = self.state.lock();
+        if state.next.is_none_or(|next| at < next) {
+            state.next = Some(at);
+            drop(state);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Runs every task now, on the calling thread.
+    pub(super) fn run_now(&self, clock: &dyn Clock) {
+        let tasks = self.state.lock().tasks.clone();
+        run_all(&tasks, clock.instant());
+    }
+
+    fn run(&self, clock: &dyn Clock) {
+        let mut state = self.state.lock();
+        while !state.stopped {
+            match state.next {
+                None => self.changed.wait(&mut state),
+                Some(next) if clock.instant() < next => {
+                    self.changed.wait_until(&mut state, next);
+                }
+                Some(_) => {
+                    state.next = None;
+                    let tasks = state.tasks.clone();
+                    drop(state);
+                    let next = run_all(&tasks, clock.instant());
+                    state = self.state.lock();
+                    state.next = state.next.into_iter().chain(next).min();
+                }
+            }
+        }
+    }
+
+    fn stop(&self) {
+        self.state.lock().stopped = true;
+        self.changed.notify_all();
+    }
+}
+
+/// Runs every task that is still there; returns when the first of them has something to do next.
+fn run_all(tasks: &[Weak<dyn Task>], now: Instant) -> Option<Instant> {
+    tasks
+        .iter()
+        .filter_map(Weak::upgrade)
+        .filter_map(|task| catch_unwind(AssertUnwindSafe(|| task.run(now))).ok().flatten())
+        .min()
+}

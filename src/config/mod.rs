@@ -1,0 +1,13 @@
+//! Configuration: one struct per thing that is configured, and the table of Kafka's keys that reads and writes them.
+//!
+//! Setters never fail. A struct is checked once, where the engine takes it, or right away when it comes from
+//! properties.
+
+mod consumer;
+mod keys;
+mod producer;
+mod topic;
+
+pub use consumer::{AutoOffsetReset, ConsumerConfig};
+pub use producer::ProducerConfig;
+pub use topic::{CleanupPolicy, TopicConfig};

@@ -1,0 +1,14 @@
+//! The consumer: reads the partitions that it was assigned or that its group gave it, and commits how far it has come.
+//!
+//! - [`Consumer`] is what an application polls.
+//! - [`subscription`] keeps the partitions with their positions; [`fetcher`] fills and drains their buffers.
+//! - [`ConsumerRecords`] is what a poll returns. It borrows nothing from the consumer.
+
+#[expect(clippy::module_inception, reason = "a file is named after its main type")]
+mod consumer;
+mod fetcher;
+mod records;
+mod subscription;
+
+pub use consumer::Consumer;
+pub use records::{ConsumerRecord, ConsumerRecords};

@@ -1,0 +1,79 @@
+//! Which partitions a consumer reads, and how far it has come in each.
+
+use std::collections::VecDeque;
+
+use crate::error::{Error, Result};
+use crate::log::Records;
+use crate::sync::Arc;
+use crate::topic::Partition;
+use crate::types::{Offset, TopicPartition};
+
+/// How partitions come to a consumer. Going from one way to another takes an `unsubscribe` in between.
+#[derive(Debug, Default)]
+pub(super) enum Mode {
+    #[default]
+    None,
+    /// The group assigns partitions of these topics.
+    Topics(Vec<Arc<str>>),
+    /// The application chose the partitions.
+    Assigned,
+}
+
+/// The partitions that a consumer reads now.
+#[derive(Debug, Default)]
+pub(super) struct Subscription {
+    pub(super) mode: Mode,
+    /// In fetch order: one that yielded records goes to the end, so that none starves.
+    pub(super) partitions: VecDeque<PartitionState>,
+}
+
+/// A partition that a consumer reads.
+#[derive(Debug)]
+pub(super) struct PartitionState {
+    pub(super) partition: Arc<Partition>,
+    /// The offset of the next record that `poll` returns, at least. `None` until it is resolved.
+    pub(super) position: Option<Offset>,
+    /// Fetched and not returned yet; begins at `position`.
+    pub(super) buffer: Option<Records>,
+}
+
+impl Subscription {
+    /// Replaces the partitions. Those that stay keep position and buffer.
+    pub(super) fn set_partitions(&mut self, partitions: Vec<Arc<Partition>>) {
+        let mut former = std::mem::take(&mut self.partitions);
+        for partition in partitions {
+            let kept = former.iter().position(|state| state.partition.name() == partition.name());
+            let new_state = || PartitionState { partition, position: None, buffer: None };
+            self.partitions.push_back(kept.and_then(|at| former.remove(at)).unwrap_or_else(new_state));
+        }
+    }
+
+    /// The state of an assigned partition.
+    pub(super) fn get_mut(&mut self, partition: &TopicPartition) -> Result<&mut PartitionState> {
+        self.partitions
+            .iter_mut()
+            .find(|state| state.partition.name() == partition)
+            .ok_or_else(|| Error::illegal_state(format!("partition {partition} is not assigned to this consumer")))
+    }
+
+    /// The names of the assigned partitions, sorted.
+    pub(super) fn names(&self) -> Vec<TopicPartition> {
+        let mut names: Vec<_> = self.partitions.iter().map(|state| state.partition.name().clone()).collect();
+        names.sort();
+        names
+    }
+
+    /// The positions of all partitions that have one: what has been returned to the application.
+    pub(super) fn positions(&self) -> Vec<(TopicPartition, Offset)> {
+        let position = |state: &PartitionState| Some((state.partition.name().clone(), state.position?));
+        self.partitions.iter().filter_map(position).collect()
+    }
+}
+
+impl PartitionState {
+    /// Goes to `offset`; what was fetched for another place is dropped.
+    pub(super) fn seek(&mut self, offset: Offset) {
+        self.position = Some(offset);
+        self.buffer = None;
+    }
+}

@@ -1,0 +1,206 @@
+//! The coordinator: runs the group machine over the topic `__consumer_offsets`.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::machine::GroupMachine;
+use super::offsets::{CoordinatorRecord, OffsetAndMetadata, partition_for_group};
+use crate::clock::Clock;
+use crate::config::{CleanupPolicy, TopicConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::{BatchBuilder, Compression};
+use crate::sync::{Arc, Mutex};
+use crate::topic::{FetchOptions, OFFSETS_TOPIC, Partition, Topic, Topics};
+use crate::types::TopicPartition;
+
+/// Partitions of the topic (groups.md 2, `offsets.topic.num.partitions`). Never changed: it decides where a group is.
+const PARTITIONS: i32 = 50;
+
+/// Segments of the topic (groups.md 2, `offsets.topic.segment.bytes`).
+const SEGMENT_BYTES: u64 = 104_857_600;
+
+/// Keeps the groups of a data directory. A commit is answered when its records are as durable as the topic's setting
+/// asks for, and is visible from then on.
+#[derive(Debug)]
+pub(crate) struct Coordinator {
+    topics: Arc<Topics>,
+    clock: Arc<dyn Clock>,
+    machine: Mutex<GroupMachine>,
+    /// Partitions of the topic that could not be replayed: their groups get the error.
+    failed: HashMap<i32, Error>,
+}
+
+impl Coordinator {
+    /// Replays `__consumer_offsets`, if it is there. Also returns the number of committed offsets that lay behind the
+    /// end of their partition and were set back to it.
+    pub(crate) fn open(topics: Arc<Topics>, clock: Arc<dyn Clock>) -> Result<(Self, usize)> {
+        let mut coordinator =
+            Coordinator { topics, clock, machine: Mutex::new(GroupMachine::default()), failed: HashMap::new() };
+        let Ok(topic) = coordinator.topics.get(OFFSETS_TOPIC) else { return Ok((coordinator, 0)) };
+        for partition in topic.partitions() {
+            let replayed = replay(partition, coordinator.machine.get_mut());
+            if let Err(error) = replayed {
+                coordinator.failed.insert(partition.name().partition(), error);
+            }
+        }
+        let clamped = coordinator.clamp()?;
+        Ok((coordinator, clamped))
+    }
+
+    fn clamp(&self) -> Result<usize> {
+        let log_end = |partition: &TopicPartition| self.topics.partition(partition).ok()?.log_end().ok();
+        let records = self.machine.lock().clamp(log_end, self.clock.now());
+        let count = records.len();
+        for (group, record) in records {
+            self.write(&group, |_| Ok(vec![record]))?;
+        }
+        Ok(count)
+    }
+
+    /// Makes a new member of the group. It gets all partitions of the topics it subscribes to.
+    pub(crate) fn join(self: &Arc<Self>, group: &str) -> Result<Membership> {
+        self.offsets_topic()?; // made now rather than in the middle of the first commit
+        let member = format!("{group}-{}", Uuid::new_v4());
+        self.machine.lock().join(group, &member)?;
+        Ok(Membership { coordinator: Arc::clone(self), group: group.to_owned(), member })
+    }
+
+    /// Commits offsets for somebody who is not a member. Durable when it returns.
+    pub(crate) fn commit(&self, group: &str, offsets: &[(TopicPartition, OffsetAndMetadata)]) -> Result<()> {
+        self.commit_as(group, None, offsets)
+    }
+
+    fn commit_as(
+        &self,
+        group: &str,
+        member: Option<&str>,
+        offsets: &[(TopicPartition, OffsetAndMetadata)],
+    ) -> Result<()> {
+        for (partition, _) in offsets {
+            self.topics.partition(partition)?; // UnknownTopicOrPartition
+        }
+        let now = self.clock.now();
+        self.write(group, |machine| machine.commit(group, member, offsets, now))
+    }
+
+    /// The committed offsets of a group, in the order asked for.
+    pub(crate) fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<OffsetAndMetadata>>> {
+        self.check_replayed(partition_for_group(group, PARTITIONS))?;
+        let machine = self.machine.lock();
+        Ok(partitions.iter().map(|partition| machine.committed(group, partition)).collect())
+    }
+
+    /// Writes the records that `decide` asks for and applies them once they are durable.
+    ///
+    /// They are appended under the machine's lock, so that the log has them in the order in which they were found
+    /// valid; the lock is not held during the sync.
+    fn write(&self, group: &str, decide: impl FnOnce(&GroupMachine) -> Result<Vec<CoordinatorRecord>>) -> Result<()> {
+        let topic = self.offsets_topic()?;
+        let number = partition_for_group(group, topic.partition_count());
+        self.check_replayed(number)?;
+        let partition = topic.partition(number)?;
+        let (records, appended) = {
+            let machine = self.machine.lock();
+            let records = decide(&machine)?;
+            if records.is_empty() {
+                return Ok(());
+            }
+            let mut batch = BatchBuilder::new();
+            self.encode(&records, &mut batch)?;
+            let bytes = batch.finish(Compression::None, None).map_err(|malformed| {
+                Error::illegal_argument(format!("the offsets do not fit into one batch: {malformed}"))
+            })?;
+            (records, partition.append(bytes, true)?)
+        };
+        partition.wake_waiters();
+        if partition.high_watermark()? < appended.end {
+            partition.sync_to(appended.end)?;
+        }
+        let mut machine = self.machine.lock();
+        for (record, offset) in records.into_iter().zip(appended.base_offset..) {
+            machine.apply(record, offset);
+        }
+        Ok(())
+    }
+
+    fn encode(&self, records: &[CoordinatorRecord], batch: &mut BatchBuilder) -> Result<()> {
+        let now = self.clock.now();
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        for record in records {
+            key.clear();
+            value.clear();
+            let has_value = record.encode(&mut key, &mut value).map_err(|unwritable| {
+                Error::illegal_argument(format!("the offset cannot be committed: {unwritable}"))
+            })?;
+            batch.push(now, Some(&key), has_value.then_some(value.as_slice()), std::iter::empty());
+        }
+        Ok(())
+    }
+
+    fn check_replayed(&self, partition: i32) -> Result<()> {
+        self.failed.get(&partition).map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    /// The topic, made when it is first needed.
+    fn offsets_topic(&self) -> Result<Arc<Topic>> {
+        match self.topics.get(OFFSETS_TOPIC) {
+            Err(error) if matches!(error.kind(), ErrorKind::UnknownTopicOrPartition { .. }) => {}
+            found => return found,
+        }
+        let config = TopicConfig::new().cleanup_policy(CleanupPolicy::Compact).segment_bytes(SEGMENT_BYTES);
+        match self.topics.create(OFFSETS_TOPIC, PARTITIONS, config) {
+            Err(error) if matches!(error.kind(), ErrorKind::TopicAlreadyExists { .. }) => {
+                self.topics.get(OFFSETS_TOPIC) // another thread was faster
+            }
+            created => created,
+        }
+    }
+}
+
+/// Applies every record of one partition, in order.
+fn replay(partition: &Partition, machine: &mut GroupMachine) -> Result<()> {
+    let mut offset = partition.log_start()?;
+    let end = partition.high_watermark()?;
+    while offset < end {
+        let records = partition.fetch(offset, &FetchOptions::new())?.decode(true)?;
+        for record in &records {
+            let key = record.key().unwrap_or_default();
+            let decoded = CoordinatorRecord::decode(key, record.value()).map_err(|malformed| {
+                let kind = ErrorKind::CorruptRecord { offset: record.offset(), reason: malformed.to_string() };
+                Error::new(kind).in_partition(partition.name())
+            })?;
+            machine.apply(decoded, record.offset());
+        }
+        if records.next_offset() <= offset {
+            break; // nothing visible is left
+        }
+        offset = records.next_offset();
+    }
+    Ok(())
+}
+
+/// A member of a group, for as long as it lives: dropping it leaves the group at once, also when its thread panics.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    coordinator: Arc<Coordinator>,
+    group: String,
+    member: String,
+}
+
+impl Membership {
+    /// Commits offsets as this member. Durable when it returns.
+    pub(crate) fn commit(&self, offsets: &[(TopicPartition, OffsetAndMetadata)]) -> Result<()> {
+        self.coordinator.commit_as(&self.group, Some(&self.member), offsets)
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.coordinator.machine.lock().leave(&self.group, &self.member);
+    }
+}

@@ -1,0 +1,135 @@
+//! Appending: offsets are assigned, the segment is rolled where it must be, one write, and the end is published.
+
+use super::log::{Log, Writer};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::{self, Batch};
+use crate::segment::{Indexer, Segment};
+use crate::sync::{Arc, Ordering};
+use crate::sys::WriteFailure;
+use crate::types::{FilePos, Offset, Timestamp, TimestampType};
+
+/// Where a batch went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Appended {
+    /// Offset of its first record.
+    pub(crate) base_offset: Offset,
+    /// The offset after its last record: durable and visible from there on once the log's ends have reached it.
+    pub(crate) end: Offset,
+    /// The time that all its records carry, if the topic stamps them.
+    pub(crate) log_append_time: Option<Timestamp>,
+    /// Whether a segment was filled: [`Log::seal_rolled`] has something to do.
+    pub(crate) rolled: bool,
+}
+
+impl Log {
+    /// Appends one finished batch, whose records the caller has checked against the topic's settings, and assigns its
+    /// offsets. When it returns the batch is in the page cache; see [`sync_to`](Log::sync_to) for more.
+    ///
+    /// # Errors
+    ///
+    /// `RecordTooLarge` for a batch above `max.message.bytes` or `segment.bytes`, `StorageFull` and `Io` when the batch
+    /// is not in the log and the next append may follow, `Storage` when no append may follow, `Closed`.
+    pub(crate) fn append(&self, batch: &mut [u8], now: Timestamp) -> Result<Appended> {
+        self.check_size(batch.len())?;
+        let stamped = self.config().get_message_timestamp_type() == TimestampType::LogAppendTime;
+        if stamped {
+            record::stamp_log_append_time(batch, now);
+        }
+
+        let mut writer = self.writer.lock();
+        self.check_failure()?;
+        if writer.closed {
+            return Err(Error::new(ErrorKind::Closed).in_partition(self.partition()));
+        }
+        let base_offset = writer.active.written().offset;
+        record::assign(batch, base_offset, 0);
+        let batch = Batch::first(batch)
+            .ok()
+            .flatten()
+            .ok_or_else(|| Error::new(ErrorKind::InvalidRecord { reason: "the batch is not complete" }))?;
+        let rolled = self.must_roll(&writer, &batch, now);
+        if rolled {
+            self.roll(&mut writer)?;
+        }
+        let Writer { active, indexer, .. } = &mut *writer;
+        active.append(indexer, &batch).map_err(|failure| self.write_failed(active, failure))?;
+        if !self.shows_durable_only() {
+            active.show(active.written());
+        }
+        Ok(Appended { base_offset, end: batch.next_offset(), log_append_time: stamped.then_some(now), rolled })
+    }
+
+    fn check_size(&self, size: usize) -> Result<()> {
+        let segment = usize::try_from(self.config().get_segment_bytes()).unwrap_or(usize::MAX);
+        let limit = self.config().get_max_message_bytes().min(segment);
+        if size <= limit {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::RecordTooLarge { size, limit }).in_partition(self.partition()))
+    }
+
+    /// Rule: log.md 9.2, `LogSegment.shouldRoll`. There is no condition 3, since indexes grow in memory.
+    fn must_roll(&self, writer: &Writer, batch: &Batch<'_>, now: Timestamp) -> bool {
+        let active = &writer.active;
+        let end = active.written();
+        let full = u64::from(end.file_pos) + batch.size() as u64 > u64::from(self.capacity_of(active));
+        let too_far = batch.last_offset() - active.base() > Offset::from(i32::MAX);
+        full || too_far || (end.file_pos > 0 && self.is_too_old(active, batch, now))
+    }
+
+    /// The configured size: a segment that was opened with more in it has a larger map, not a larger limit.
+    fn capacity_of(&self, active: &Segment) -> FilePos {
+        let configured = FilePos::try_from(self.config().get_segment_bytes()).unwrap_or(FilePos::MAX);
+        configured.min(active.capacity())
+    }
+
+    /// Time rolling follows record time: that of the segment's first batch and that of the incoming one. Records
+    /// without a time count as of now.
+    fn is_too_old(&self, active: &Segment, batch: &Batch<'_>, now: Timestamp) -> bool {
+        let age_max = i64::try_from(self.config().get_segment_age().as_millis()).unwrap_or(i64::MAX);
+        let Ok(Some(first)) = active.batch_at(0, active.written()) else { return false };
+        let or_now = |timestamp: Timestamp| if timestamp < 0 { now } else { timestamp };
+        or_now(batch.max_timestamp()).saturating_sub(or_now(first.max_timestamp())) > age_max
+    }
+
+    /// Makes a new active segment at the log end. What is left to do for the old one happens outside the lock, in
+    /// [`seal_rolled`](Log::seal_rolled).
+    fn roll(&self, writer: &mut Writer) -> Result<()> {
+        let base = writer.active.written().offset;
+        let place = self.place.segment(base, 0);
+        let interval = place.index_interval;
+        let path = place.path(crate::segment::SegmentFile::Log);
+        let active = Segment::create(place)
+            .map_err(|error| Error::io("create the segment", &path, error).in_partition(self.partition()))?;
+        let active = Arc::new(active);
+        writer.active.finish(&writer.indexer);
+        self.view.store(Arc::new(self.view.load().rolled_to(Arc::clone(&active))));
+        writer.active = active;
+        writer.indexer = Indexer::new(interval);
+        Ok(())
+    }
+
+    fn write_failed(&self, active: &Segment, failure: WriteFailure) -> Error {
+        match failure {
+            WriteFailure::Undone(error) => {
+                Error::io("write to the log", &active.path(), error).in_partition(self.partition())
+            }
+            WriteFailure::Torn(error) => self.fail(
+                Error::storage(
+                    "a write failed half-way and could not be undone: nothing more is accepted; close the broker and \
+                     open it again",
+                )
+                .at_file(&active.path())
+                .at_file_pos(u64::from(active.written().file_pos))
+                .caused_by(error),
+            ),
+        }
+    }
+
+    /// Whether `flush.messages` asks for a sync now.
+    pub(crate) fn is_flush_due(&self) -> bool {
+        let unsynced = self.log_end().saturating_sub(self.durable.load(Ordering::Relaxed));
+        u64::try_from(unsynced).unwrap_or(0) >= self.config().get_flush_messages()
+    }
+}

@@ -1,0 +1,182 @@
+//! The log of one partition in memory.
+
+use std::path::Path;
+
+use super::checkpoint::Checkpoint;
+use super::view::View;
+use crate::config::TopicConfig;
+use crate::error::{Error, Result};
+use crate::segment::{Indexer, Segment, SegmentPlace};
+use crate::sync::{Arc, ArcSwap, AtomicI64, Condvar, Mutex, OnceLock, Ordering};
+use crate::sys::Disk;
+use crate::types::{Durability, FilePos, Offset, TopicPartition};
+
+/// The log of one partition: appended to by one caller at a time, read by any number without a lock.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(super) place: LogPlace,
+    /// The segments. Swapped under the writer's lock; a reader loads it once per fetch, and a stale one only hides the
+    /// newest segment.
+    pub(super) view: ArcSwap<View>,
+    /// The first offset that clients may read. Written under the writer's lock.
+    pub(super) log_start: AtomicI64,
+    /// All records below are durable. Raised by the one caller that syncs, after its sync; a stale value only makes a
+    /// reader wait for what is there.
+    pub(super) durable: AtomicI64,
+    pub(super) writer: Mutex<Writer>,
+    /// Whether a sync is under way, and where those wait who want to know how it ended.
+    pub(super) syncing: Mutex<bool>,
+    pub(super) synced: Condvar,
+    /// Held while files are sealed and the checkpoint is written, so that checkpoints never go back.
+    pub(super) sealing: Mutex<()>,
+    /// Why nothing more is appended. Set once, by a failed sync, a torn write or a panic.
+    pub(super) failure: OnceLock<Error>,
+}
+
+/// Where a log lives, and its topic's settings.
+#[derive(Clone, Debug)]
+pub(crate) struct LogPlace {
+    pub(crate) partition: TopicPartition,
+    pub(crate) dir: Arc<Path>,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) config: TopicConfig,
+}
+
+/// What belongs to whoever appends.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) active: Arc<Segment>,
+    pub(super) indexer: Indexer,
+    /// Whether the log was closed: no appends any more.
+    pub(super) closed: bool,
+}
+
+impl Log {
+    /// A log over `segments`, which recovery found whole and durable.
+    pub(super) fn new(place: LogPlace, sealed: Vec<Arc<Segment>>, active: Arc<Segment>, log_start: Offset) -> Self {
+        Log {
+            log_start: AtomicI64::new(log_start),
+            durable: AtomicI64::new(active.written().offset),
+            writer: Mutex::new(Writer { indexer: active.indexer(), active: Arc::clone(&active), closed: false }),
+            view: ArcSwap::from_pointee(View::new(sealed, active)),
+            syncing: Mutex::new(false),
+            synced: Condvar::new(),
+            sealing: Mutex::new(()),
+            failure: OnceLock::new(),
+            place,
+        }
+    }
+
+    /// The partition whose log it is.
+    pub(crate) fn partition(&self) -> &TopicPartition {
+        &self.place.partition
+    }
+
+    /// The topic's settings.
+    pub(crate) fn config(&self) -> &TopicConfig {
+        &self.place.config
+    }
+
+    /// The first offset that clients may read.
+    pub(crate) fn log_start(&self) -> Offset {
+        self.log_start.load(Ordering::Acquire)
+    }
+
+    /// End (exclusive) of what readers see.
+    pub(crate) fn high_watermark(&self) -> Offset {
+        self.view.load().high_watermark().1.offset
+    }
+
+    /// The offset that the next record will get.
+    pub(crate) fn log_end(&self) -> Offset {
+        self.view.load().log_end()
+    }
+
+    /// End (exclusive) of what is known to be durable.
+    pub(crate) fn durable(&self) -> Offset {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// Bytes of record batches in all segments.
+    pub(crate) fn size(&self) -> u64 {
+        self.view.load().segments().iter().map(|segment| u64::from(segment.written().file_pos)).sum()
+    }
+
+    /// Whether readers see a record only after it is durable.
+    pub(super) fn shows_durable_only(&self) -> bool {
+        self.place.config.get_durability() == Durability::Fsync
+    }
+
+    /// The error that keeps this log from being appended to, if there is one.
+    pub(crate) fn check_failure(&self) -> Result<()> {
+        self.failure.get().map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    /// Lets no append succeed any more. The first reason stays.
+    pub(crate) fn fail(&self, error: Error) -> Error {
+        self.failure.get_or_init(|| error.in_partition(self.partition())).clone()
+    }
+
+    /// Makes everything durable, writes the index files and the checkpoint, and lets no append follow.
+    pub(crate) fn close(&self) -> Result<()> {
+        {
+            let mut writer = self.writer.lock();
+            if writer.closed {
+                return Ok(());
+            }
+            writer.closed = true;
+            writer.active.finish(&writer.indexer);
+        }
+        self.sync_to(self.log_end())?;
+        self.seal(self.view.load().segments())
+    }
+
+    /// Makes segments that were rolled over durable, writes their index files, and moves the recovery point.
+    pub(crate) fn seal_rolled(&self) -> Result<()> {
+        let view = self.view.load_full();
+        let rolled = view.segments().split_last().map_or(&[][..], |(_, rolled)| rolled);
+        self.seal(rolled)
+    }
+
+    fn seal(&self, segments: &[Arc<Segment>]) -> Result<()> {
+        let _sealing = self.sealing.lock();
+        for segment in segments {
+            segment.seal().map_err(|error| self.fail(sync_failed(&segment.path(), error)))?;
+        }
+        let Some(last) = segments.last() else { return Ok(()) };
+        let active = Arc::clone(self.view.load().active());
+        let checkpoint = Checkpoint {
+            recovery_point: last.written().offset,
+            log_start: self.log_start(),
+            log_end: active.written().offset,
+            active_base: active.base(),
+            active_size: active.written().file_pos,
+        };
+        checkpoint
+            .store(&*self.place.disk, &self.place.dir)
+            .map_err(|error| Error::io("write the checkpoint", &self.place.dir, error).in_partition(self.partition()))
+    }
+}
+
+impl LogPlace {
+    /// The place of the segment at `base`, with room for what is configured or for what it has already.
+    pub(super) fn segment(&self, base: Offset, len: FilePos) -> SegmentPlace {
+        SegmentPlace {
+            disk: Arc::clone(&self.disk),
+            dir: Arc::clone(&self.dir),
+            base,
+            capacity: FilePos::try_from(self.config.get_segment_bytes()).unwrap_or(FilePos::MAX).max(len),
+            index_interval: u32::try_from(self.config.get_index_interval_bytes()).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// The error of a log whose file could not be synced: nothing is known about what the device holds of it.
+pub(super) fn sync_failed(file: &Path, error: std::io::Error) -> Error {
+    Error::storage(
+        "a sync failed: what was not acknowledged may be lost and nothing more is accepted; close the broker and open \
+         it again, which reads back what the device has",
+    )
+    .at_file(file)
+    .caused_by(error)
+}

@@ -1,0 +1,44 @@
+//! The log of one partition: segments in a row, of which the last one is appended to.
+//!
+//! # In the partition's directory
+//!
+//! | file | content |
+//! |---|---|
+//! | `<base>.log`, `.index`, `.timeindex` | the segments, see [`crate::segment`] |
+//! | `thalweg-checkpoint` | how far everything is known to be durable, see [`checkpoint`] |
+//! | `<base>.log.<position>.corrupt` | bytes that recovery cut off and could not account for |
+//!
+//! # Invariants
+//!
+//! - log start <= high watermark <= log end; durable <= log end.
+//! - A record is visible below the high watermark only, and the high watermark follows the promise of the topic's
+//!   durability: the log end in modes `os` and `interval`, the durable end in mode `fsync`.
+//! - The segment list is immutable and swapped as a whole; segments are sorted by base and do not overlap.
+//! - After a failed sync, or a write that could not be undone, nothing more is appended; reading goes on.
+//!
+//! # Written and read
+//!
+//! [`Log::append`] takes the writer's lock, assigns offsets, writes with one `pwrite` and publishes. [`Log::sync_to`]
+//! makes appends durable, one caller for all who wait. [`Log::fetch`] takes no lock.
+//!
+//! # After a crash
+//!
+//! [`Log::open`] walks what lies behind the checkpoint's recovery point, cuts a torn end off, and reports it.
+//!
+//! It neither spawns threads nor asks for the time, and knows nothing of topics and groups.
+
+mod append;
+mod checkpoint;
+#[expect(clippy::module_inception, reason = "a file is named after its main type")]
+mod log;
+mod read;
+mod records;
+mod recover;
+mod sync;
+mod view;
+
+pub(crate) use append::Appended;
+pub(crate) use log::{Log, LogPlace};
+pub use read::Fetched;
+pub use records::{Records, RecordsIter};
+pub use recover::{Cut, PartitionRecovery};

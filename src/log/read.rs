@@ -1,0 +1,193 @@
+//! Fetching: whole batches, as slices of the mapped segments.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::log::Log;
+use super::records::{Decode, Records};
+use crate::error::{Error, ErrorKind, Result};
+use crate::segment::{DamageAt, End, Segment};
+use crate::sync::Arc;
+use crate::types::{FilePos, Offset, TopicPartition};
+
+/// What a fetch returned: slices of the log, each a row of whole batches. Nothing is copied and nothing decoded yet.
+///
+/// It keeps the segments it shows alive, also after the records were deleted and after the broker was closed. Keeping
+/// it for long keeps their disk space.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    partition: TopicPartition,
+    slices: Vec<Slice>,
+    offset: Offset,
+    next_offset: Offset,
+    high_watermark: Offset,
+    log_start: Offset,
+    inflated_max: usize,
+}
+
+/// Whole batches of one segment.
+#[derive(Clone, Debug)]
+pub(super) struct Slice {
+    pub(super) segment: Arc<Segment>,
+    pub(super) range: Range<FilePos>,
+}
+
+impl Slice {
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.segment.bytes(self.range.clone()).unwrap_or_default() // a fetch made it from published bytes
+    }
+
+    /// Bytes that keep the segment alive by themselves.
+    pub(super) fn share(&self) -> Bytes {
+        Bytes::from_owner(self.clone())
+    }
+}
+
+impl AsRef<[u8]> for Slice {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes()
+    }
+}
+
+impl Fetched {
+    /// The partition.
+    pub fn partition(&self) -> &TopicPartition {
+        &self.partition
+    }
+
+    /// The slices, as reference-counted bytes that a server can send unchanged: batches end to end, in offset order.
+    /// The first batch may begin below the offset that was asked for.
+    pub fn slices(&self) -> impl Iterator<Item = Bytes> + '_ {
+        self.slices.iter().map(Slice::share)
+    }
+
+    /// Bytes in all slices.
+    pub fn len(&self) -> usize {
+        self.slices.iter().map(|slice| slice.range.len()).sum()
+    }
+
+    /// Whether there was nothing to return.
+    pub fn is_empty(&self) -> bool {
+        self.slices.is_empty()
+    }
+
+    /// The offset that was asked for.
+    pub fn offset(&self) -> Offset {
+        self.offset
+    }
+
+    /// The offset to fetch next. It lies behind everything in the slices.
+    pub fn next_offset(&self) -> Offset {
+        self.next_offset
+    }
+
+    /// End (exclusive) of what readers could see at the time of the fetch.
+    pub fn high_watermark(&self) -> Offset {
+        self.high_watermark
+    }
+
+    /// The first offset that could be read at the time of the fetch.
+    pub fn log_start(&self) -> Offset {
+        self.log_start
+    }
+
+    /// Checks the batches, inflates compressed ones, and gives access to the records from [`offset`](Fetched::offset)
+    /// on. With `check_crcs` the checksum of every batch is compared (Kafka's `check.crcs`); its framing always is.
+    ///
+    /// # Errors
+    ///
+    /// `CorruptRecord` with file and position, or `UnsupportedCompression`, if the first batch cannot be read. If a
+    /// later one cannot, the records before it are returned and a fetch at their [`Records::next_offset`] gives the
+    /// error.
+    pub fn decode(&self, check_crcs: bool) -> Result<Records> {
+        Decode::new(self, check_crcs).run()
+    }
+
+    pub(super) fn parts(&self) -> &[Slice] {
+        &self.slices
+    }
+
+    /// Bytes that one compressed batch may grow to.
+    pub(super) fn inflated_max(&self) -> usize {
+        self.inflated_max
+    }
+}
+
+impl Log {
+    /// Reads whole batches from `offset` on: at most `bytes_max` bytes, but with `at_least_one` the first batch in any
+    /// case. Takes no lock and makes no system call. An offset between high watermark and log end gives nothing.
+    ///
+    /// Rule: fetch.md 2; goes on across segments until the budget is used. Each bound is read once.
+    ///
+    /// # Errors
+    ///
+    /// `OffsetOutOfRange` outside `log_start..=log_end`; `CorruptRecord` where the batch headers do not hold.
+    pub(crate) fn fetch(&self, offset: Offset, bytes_max: usize, at_least_one: bool) -> Result<Fetched> {
+        let view = self.view.load();
+        let (end_base, end) = view.high_watermark();
+        let (log_start, log_end) = (self.log_start(), view.log_end());
+        if offset < log_start || log_end < offset {
+            let kind = ErrorKind::OffsetOutOfRange { requested: offset, log_start, log_end };
+            return Err(Error::new(kind).in_partition(self.partition()));
+        }
+        let mut fetched = Fetched {
+            partition: self.partition().clone(),
+            slices: Vec::new(),
+            offset,
+            next_offset: offset,
+            high_watermark: end.offset,
+            log_start,
+            inflated_max: INFLATED_PER_MESSAGE_BYTE * self.config().get_max_message_bytes().max(1 << 14),
+        };
+        let mut left = bytes_max;
+        for segment in view.from_offset(offset) {
+            if segment.base() > end_base || fetched.next_offset >= end.offset {
+                break;
+            }
+            let end = if segment.base() == end_base { end } else { segment.visible() };
+            let at_least_one = at_least_one && fetched.slices.is_empty();
+            let stop = self.take(segment, &mut fetched, &mut left, at_least_one, end);
+            match stop {
+                Ok(true) => {}
+                Ok(false) => break,
+                // What was found before the damage is handed out; the next fetch meets the damage first.
+                Err(_) if !fetched.slices.is_empty() => break,
+                Err(damage) => return Err(self.corrupt(segment, fetched.next_offset, damage)),
+            }
+        }
+        Ok(fetched)
+    }
+
+    /// Takes what fits from one segment. Returns whether the next segment is to be looked at.
+    fn take(
+        &self,
+        segment: &Arc<Segment>,
+        fetched: &mut Fetched,
+        left: &mut usize,
+        at_least_one: bool,
+        end: End,
+    ) -> std::result::Result<bool, DamageAt> {
+        let Some((from, first)) = segment.find(fetched.next_offset, end)? else {
+            return Ok(true); // everything from the offset on was compacted away here
+        };
+        if first.size() > *left && !at_least_one {
+            return Ok(false);
+        }
+        let to = segment.boundary(from, (*left).max(first.size()), end)?;
+        *left = left.saturating_sub((to.file_pos - from) as usize);
+        fetched.slices.push(Slice { segment: Arc::clone(segment), range: from..to.file_pos });
+        fetched.next_offset = to.offset;
+        Ok(to == end)
+    }
+
+    fn corrupt(&self, segment: &Segment, offset: Offset, damage: DamageAt) -> Error {
+        Error::new(ErrorKind::CorruptRecord { offset, reason: damage.malformed.to_string() })
+            .in_partition(self.partition())
+            .at_file(&segment.path())
+            .at_file_pos(u64::from(damage.file_pos))
+    }
+}
+
+/// `max.decompressed.batch.bytes` in terms of `max.message.bytes` (records.md 8).
+const INFLATED_PER_MESSAGE_BYTE: usize = 64;

@@ -1,0 +1,69 @@
+//! Group commit: one caller syncs for all who wait.
+
+use super::log::{Log, sync_failed};
+use crate::error::{Error, Result};
+use crate::sync::Ordering;
+use crate::types::Offset;
+
+impl Log {
+    /// Returns once every record below `target` is durable and, in mode `fsync`, visible.
+    ///
+    /// Whoever comes first syncs everything that has been written by then; those who come meanwhile wait, and the
+    /// first of them syncs for the rest. A lone caller pays for no hand-over.
+    ///
+    /// # Errors
+    ///
+    /// `Storage` if this sync or an earlier one failed. Nothing is retried: after a failure the system may have dropped
+    /// the pages, and a second sync would report success for what is not there.
+    pub(crate) fn sync_to(&self, target: Offset) -> Result<()> {
+        let mut syncing = self.syncing.lock();
+        while self.durable() < target {
+            self.check_failure()?;
+            if *syncing {
+                self.synced.wait(&mut syncing);
+                continue;
+            }
+            *syncing = true;
+            drop(syncing);
+            let turn = Turn { log: self, ended: false };
+            let outcome = self.sync_written();
+            turn.end();
+            outcome?;
+            syncing = self.syncing.lock();
+        }
+        Ok(())
+    }
+
+    /// Syncs all that is written now, oldest segment first, and moves the ends. One caller at a time.
+    fn sync_written(&self) -> Result<()> {
+        let view = self.view.load_full();
+        for segment in view.from_offset(self.durable()) {
+            let end = segment.sync().map_err(|error| self.fail(sync_failed(&segment.path(), error)))?;
+            self.durable.fetch_max(end.offset, Ordering::Release);
+            segment.show(end);
+        }
+        Ok(())
+    }
+}
+
+/// The turn of the caller that syncs. If it panics, the log takes no more appends and those who wait are told.
+struct Turn<'a> {
+    log: &'a Log,
+    ended: bool,
+}
+
+impl Turn<'_> {
+    fn end(mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.log.fail(Error::storage("a sync panicked: nothing more is accepted; open the broker again"));
+        }
+        *self.log.syncing.lock() = false;
+        self.log.synced.notify_all();
+    }
+}

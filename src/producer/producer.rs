@@ -1,0 +1,222 @@
+//! The producer.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::accumulator::{BatchLimits, PartitionQueue, TopicQueue};
+use super::ack::Ack;
+use super::partitioner::partition_for_key;
+use super::record::ProducerRecord;
+use crate::broker::{Broker, Engine, Task};
+use crate::config::{ProducerConfig, TopicConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::{BatchBuilder, HEADER_LEN};
+use crate::sync::{Arc, AtomicBool, Ordering, RwLock};
+use crate::topic::is_internal;
+use crate::types::{Timestamp, TimestampType};
+
+/// Sends records. Made by [`Broker::producer`]; share one among threads.
+///
+/// `send` copies the record into its partition's open batch and returns; a full batch is written by the thread that
+/// filled it. Records that one thread sends to one partition are in the log in that order.
+///
+/// Dropping it writes what it holds, without waiting for syncs; [`close`](Producer::close) waits.
+#[derive(Debug)]
+pub struct Producer {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    engine: Arc<Engine>,
+    config: ProducerConfig,
+    /// Topics that have been sent to. Read by every `send`, written at the first one to a topic.
+    queues: RwLock<HashMap<Arc<str>, Arc<TopicQueue>>>,
+    /// Set by `close`; a `send` that does not see it yet is as if it had come before.
+    closed: AtomicBool,
+}
+
+impl Broker {
+    /// Makes a producer.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig), [`Closed`](ErrorKind::Closed).
+    pub fn producer(&self, config: ProducerConfig) -> Result<Producer> {
+        config.check()?;
+        self.engine().check_open()?;
+        let shared = Arc::new(Shared {
+            engine: Arc::clone(self.engine()),
+            config,
+            queues: RwLock::new(HashMap::new()),
+            closed: AtomicBool::new(false),
+        });
+        let task: Arc<dyn Task> = Arc::clone(&shared) as Arc<dyn Task>;
+        self.engine().timer.add(Arc::downgrade(&task));
+        Ok(Producer { shared })
+    }
+}
+
+impl Producer {
+    /// Sends a record. What the topic refuses, and what goes wrong later, comes with the acknowledgement.
+    ///
+    /// # Errors
+    ///
+    /// [`IllegalArgument`](ErrorKind::IllegalArgument) for a negative partition or timestamp,
+    /// [`Closed`](ErrorKind::Closed).
+    pub fn send(&self, record: ProducerRecord<'_>) -> Result<Ack> {
+        let shared = &*self.shared;
+        shared.check_open()?;
+        if let Some(partition) = record.partition.filter(|partition| *partition < 0) {
+            return Err(Error::illegal_argument(format!("a partition cannot be negative, as {partition} is")));
+        }
+        if let Some(timestamp) = record.timestamp.filter(|timestamp| *timestamp < 0) {
+            return Err(Error::illegal_argument(format!("a timestamp cannot be negative, as {timestamp} is")));
+        }
+        let now = shared.engine.clock.now();
+        let timestamp = record.timestamp.unwrap_or(now);
+        Ok(match shared.place(&record, timestamp, now) {
+            Ok(ack) => ack,
+            Err(error) => Ack::refused(error),
+        })
+    }
+
+    /// Writes everything sent so far, without lingering, and waits until it is as durable as its topics promise. What
+    /// became of single records is told by their acknowledgements.
+    ///
+    /// # Errors
+    ///
+    /// [`Storage`](ErrorKind::Storage) for the first partition that could not be synced.
+    pub fn flush(&self) -> Result<()> {
+        let queues = self.shared.all_queues();
+        let written: Vec<_> = queues.iter().map(|queue| (queue, queue.write_now())).collect();
+        let syncs = written.into_iter().map(|(queue, end)| {
+            if queue.partition.high_watermark()? < end { queue.partition.sync_to(end) } else { Ok(()) }
+        });
+        syncs.fold(Ok(()), Result::and)
+    }
+
+    /// Takes no more records and [flushes](Producer::flush).
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Producer::flush).
+    pub fn close(self) -> Result<()> {
+        self.shared.closed.store(true, Ordering::Release);
+        self.flush()
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+        for queue in self.shared.all_queues() {
+            queue.write_now();
+        }
+    }
+}
+
+impl Shared {
+    fn check_open(&self) -> Result<()> {
+        self.engine.check_open()?;
+        if self.closed.load(Ordering::Acquire) { Err(Error::new(ErrorKind::Closed)) } else { Ok(()) }
+    }
+
+    /// Chooses the partition, checks the record against its topic, and puts it into the open batch.
+    fn place(&self, record: &ProducerRecord<'_>, timestamp: Timestamp, now: Timestamp) -> Result<Ack> {
+        let queue = self.topic_queue(record.topic)?;
+        self.check(record, timestamp, now, queue.topic.config())?;
+        let count = queue.topic.partition_count();
+        let is_sticky = record.partition.is_none() && record.key.is_none();
+        let number = match (record.partition, record.key) {
+            (Some(partition), _) => partition,
+            (None, Some(key)) => partition_for_key(key, count),
+            (None, None) => queue.sticky.current(count),
+        };
+        let partition = queue.partitions.get(usize::try_from(number).unwrap_or(usize::MAX)).ok_or_else(|| {
+            let topic = record.topic.to_owned();
+            Error::new(ErrorKind::UnknownTopicOrPartition { topic, partition: Some(number) })
+        })?;
+        let placed = partition.push(record, timestamp, self.engine.clock.instant());
+        if is_sticky {
+            queue.sticky.on_append(placed.size, placed.complete);
+        }
+        if let Some(due) = placed.due {
+            self.engine.timer.wake_at(due);
+        }
+        Ok(Ack::sent(placed.batch, placed.delta, timestamp))
+    }
+
+    /// What the topic refuses (producer.md 11). Checked record by record, so that one bad record harms no other.
+    fn check(
+        &self,
+        record: &ProducerRecord<'_>,
+        timestamp: Timestamp,
+        now: Timestamp,
+        topic: &TopicConfig,
+    ) -> Result<()> {
+        if record.key.is_none() && topic.get_cleanup_policy().compacts() {
+            return Err(Error::new(ErrorKind::InvalidRecord { reason: "a compacted topic needs a key" }));
+        }
+        if topic.get_message_timestamp_type() == TimestampType::CreateTime {
+            check_timestamp(timestamp, now, topic)?;
+        }
+        let headers = record.headers.iter().copied();
+        let size = HEADER_LEN + BatchBuilder::new().record_size(timestamp, record.key, record.value, headers);
+        let segment = usize::try_from(topic.get_segment_bytes()).unwrap_or(usize::MAX);
+        let limit = self.config.get_max_request_size().min(topic.get_max_message_bytes()).min(segment);
+        if size > limit {
+            return Err(Error::new(ErrorKind::RecordTooLarge { size, limit }));
+        }
+        Ok(())
+    }
+
+    fn topic_queue(&self, name: &str) -> Result<Arc<TopicQueue>> {
+        if let Some(queue) = self.queues.read().get(name) {
+            return Ok(Arc::clone(queue));
+        }
+        if is_internal(name) {
+            let reason = "only the engine writes to it";
+            return Err(Error::new(ErrorKind::InvalidTopic { topic: name.to_owned(), reason }));
+        }
+        let topic = self.engine.topics.get(name)?;
+        let limits = BatchLimits {
+            size: self.config.get_batch_size().min(topic.config().get_max_message_bytes()),
+            linger: self.config.get_linger(),
+        };
+        let name = Arc::clone(topic.name());
+        let mut queues = self.queues.write();
+        Ok(Arc::clone(queues.entry(name).or_insert_with(|| Arc::new(TopicQueue::new(topic, limits)))))
+    }
+
+    fn all_queues(&self) -> Vec<Arc<PartitionQueue>> {
+        self.queues.read().values().flat_map(|topic| topic.partitions.iter().cloned()).collect()
+    }
+}
+
+fn check_timestamp(timestamp: Timestamp, now: Timestamp, topic: &TopicConfig) -> Result<()> {
+    let millis = |limit: Duration| Timestamp::try_from(limit.as_millis()).unwrap_or(Timestamp::MAX);
+    let reason = if now.saturating_sub(timestamp) > millis(topic.get_message_timestamp_before_max()) {
+        "it is older than message.timestamp.before.max.ms allows"
+    } else if timestamp.saturating_sub(now) > millis(topic.get_message_timestamp_after_max()) {
+        "it is further in the future than message.timestamp.after.max.ms allows"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorKind::InvalidTimestamp { timestamp, reason }))
+}
+
+impl Task for Shared {
+    /// Writes batches that have lingered long enough; all of them when the broker is being closed.
+    fn run(&self, now: Instant) -> Option<Instant> {
+        let closing = self.engine.check_open().is_err();
+        let write = |queue: &Arc<PartitionQueue>| {
+            if closing {
+                queue.write_now();
+                return None;
+            }
+            queue.write_due(now)
+        };
+        self.all_queues().iter().filter_map(write).min()
+    }
+}

@@ -1,0 +1,61 @@
+//! A record to be sent.
+
+use crate::types::Timestamp;
+
+/// A record to be sent. It borrows what it is made of; `send` copies that once.
+///
+/// ```
+/// use thalweg::ProducerRecord;
+///
+/// let record = ProducerRecord::new("orders", "two pears").key("alice").header("trace", Some("7f3a"));
+/// let deleted = ProducerRecord::tombstone("orders", "alice");
+/// ```
+#[derive(Clone, Debug)]
+pub struct ProducerRecord<'a> {
+    pub(super) topic: &'a str,
+    pub(super) partition: Option<i32>,
+    pub(super) timestamp: Option<Timestamp>,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) value: Option<&'a [u8]>,
+    pub(super) headers: Vec<(&'a str, Option<&'a [u8]>)>,
+}
+
+impl<'a> ProducerRecord<'a> {
+    /// A record with a value and, so far, nothing else.
+    pub fn new(topic: &'a str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        let value = Some(value.as_ref());
+        ProducerRecord { topic, partition: None, timestamp: None, key: None, value, headers: Vec::new() }
+    }
+
+    /// A record without a value, which deletes `key` from a compacted topic.
+    pub fn tombstone(topic: &'a str, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        let key = Some(key.as_ref());
+        ProducerRecord { topic, partition: None, timestamp: None, key, value: None, headers: Vec::new() }
+    }
+
+    /// The key. Records of equal keys go to the same partition, as long as the number of partitions stays the same. An
+    /// empty key is a key.
+    pub fn key(mut self, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        self.key = Some(key.as_ref());
+        self
+    }
+
+    /// The partition, counted from 0. Without one the key decides, or without a key the producer.
+    pub fn partition(mut self, partition: i32) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+
+    /// The record's time, in milliseconds since the epoch, 0 or more. Without one it is the time of `send`; a topic with
+    /// [`LogAppendTime`](crate::TimestampType::LogAppendTime) replaces it.
+    pub fn timestamp(mut self, timestamp: Timestamp) -> Self {
+        self.timestamp = Some(timestamp);
+        self
+    }
+
+    /// Adds a header behind those that are there. Names may repeat, and a header need not have a value.
+    pub fn header(mut self, name: &'a str, value: Option<&'a (impl AsRef<[u8]> + ?Sized)>) -> Self {
+        self.headers.push((name, value.map(|value| value.as_ref())));
+        self
+    }
+}

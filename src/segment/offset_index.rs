@@ -1,0 +1,141 @@
+//! The offset index: where in the `.log` file an offset is to be looked for.
+
+use super::entry_list::EntryList;
+use crate::types::FilePos;
+
+/// Bytes of an entry in the file (log.md 4, `OffsetIndex`).
+pub(super) const ENTRY_LEN: usize = 8;
+
+/// Entries searched first: readers near the end touch the same few pages whatever the index has grown to (log.md 6,
+/// `AbstractIndex`: 8192 bytes).
+const WARM_ENTRIES: usize = 8192 / ENTRY_LEN;
+
+/// Sparse entries (last offset of a batch minus base, position of its first byte), both strictly increasing.
+///
+/// In memory an entry is one word, offset above position, so that it is read and written whole.
+#[derive(Debug, Default)]
+pub(super) struct OffsetIndex {
+    entries: EntryList,
+}
+
+impl OffsetIndex {
+    /// Appends an entry. One that does not increase is left out: an index may be sparse but not wrong.
+    pub(super) fn push(&self, relative_offset: u32, file_pos: FilePos) {
+        let last = self.entries.len().checked_sub(1).and_then(|at| self.entries.get(at));
+        if last.is_none_or(|last| offset_of(last) < relative_offset && file_pos_of(last) < file_pos) {
+            self.entries.push(u64::from(relative_offset) << 32 | u64::from(file_pos));
+        }
+    }
+
+    /// The position to walk on from when looking for `relative_offset`: that of the largest entry not above it, else 0.
+    pub(super) fn lookup(&self, relative_offset: u32) -> FilePos {
+        let at_or_below = |entry| offset_of(entry) <= relative_offset;
+        let len = self.entries.len();
+        let warm = len.saturating_sub(1 + WARM_ENTRIES);
+        let found = match self.entries.get(warm) {
+            Some(entry) if offset_of(entry) < relative_offset => self.entries.partition_point(warm, len, at_or_below),
+            _ => self.entries.partition_point(0, len.min(warm + 1), at_or_below),
+        };
+        self.entry_before(found)
+    }
+
+    /// The position of the last indexed batch that begins at or before `file_pos`, else 0.
+    pub(super) fn boundary_before(&self, file_pos: FilePos) -> FilePos {
+        self.entry_before(self.entries.partition_point(0, self.entries.len(), |entry| file_pos_of(entry) <= file_pos))
+    }
+
+    fn entry_before(&self, at: usize) -> FilePos {
+        at.checked_sub(1).and_then(|at| self.entries.get(at)).map_or(0, file_pos_of)
+    }
+
+    /// The content of the index file.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        self.entries.iter().flat_map(u64::to_be_bytes).collect()
+    }
+
+    /// Reads the content of an index file of a `.log` file of `log_len` bytes. `None` if it cannot be right; whether
+    /// the last entry fits the log is for the caller to see, who has the log.
+    pub(super) fn from_bytes(bytes: &[u8], log_len: FilePos) -> Option<Self> {
+        let (entries, []) = bytes.as_chunks::<ENTRY_LEN>() else { return None };
+        let index = OffsetIndex::default();
+        for entry in entries {
+            let entry = u64::from_be_bytes(*entry);
+            if offset_of(entry) > i32::MAX as u32 || file_pos_of(entry) >= log_len {
+                return None;
+            }
+            let len = index.entries.len();
+            index.push(offset_of(entry), file_pos_of(entry));
+            if index.entries.len() == len {
+                return None; // does not increase
+            }
+        }
+        Some(index)
+    }
+
+    /// The last entry: offset minus base, and position.
+    pub(super) fn last(&self) -> Option<(u32, FilePos)> {
+        let entry = self.entries.get(self.entries.len().checked_sub(1)?)?;
+        Some((offset_of(entry), file_pos_of(entry)))
+    }
+}
+
+fn offset_of(entry: u64) -> u32 {
+    (entry >> 32) as u32
+}
+
+fn file_pos_of(entry: u64) -> FilePos {
+    entry as FilePos
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index_of(entries: &[(u32, FilePos)]) -> OffsetIndex {
+        let index = OffsetIndex::default();
+        entries.iter().for_each(|(offset, file_pos)| index.push(*offset, *file_pos));
+        index
+    }
+
+    /// The naive twin of `lookup`.
+    fn lookup_by_walking(entries: &[(u32, FilePos)], target: u32) -> FilePos {
+        entries.iter().rev().find(|(offset, _)| *offset <= target).map_or(0, |(_, file_pos)| *file_pos)
+    }
+
+    #[test]
+    fn lookup_finds_the_largest_entry_not_above() {
+        for count in [0, 1, 2, 1023, 1024, 1025, 1026, 5000] {
+            let entries: Vec<_> = (0..count).map(|at| (at * 10 + 9, at * 4096 + 100)).collect();
+            let index = index_of(&entries);
+            for target in (0..count * 10 + 30).step_by(if count > 1000 { 7 } else { 1 }) {
+                assert_eq!(index.lookup(target), lookup_by_walking(&entries, target), "{count} entries, {target}");
+            }
+        }
+    }
+
+    #[test]
+    fn boundary_before_finds_the_last_batch_begin() {
+        let index = index_of(&[(9, 100), (19, 5000), (29, 9000)]);
+        let found: Vec<_> = [0, 99, 100, 4999, 5000, 8999, 9000, 20_000].map(|pos| index.boundary_before(pos)).into();
+        assert_eq!(found, [0, 0, 100, 100, 5000, 5000, 9000, 9000]);
+    }
+
+    #[test]
+    fn files_round_trip_in_kafkas_bytes() {
+        let index = index_of(&[(9, 100), (19, 5000)]);
+        let bytes = index.to_bytes();
+        assert_eq!(bytes, [0, 0, 0, 9, 0, 0, 0, 100, 0, 0, 0, 19, 0, 0, 0x13, 0x88]);
+        assert_eq!(OffsetIndex::from_bytes(&bytes, 6000).unwrap().last(), Some((19, 5000)));
+    }
+
+    #[test]
+    fn files_that_cannot_be_right_are_refused() {
+        let good = index_of(&[(9, 100), (19, 5000)]).to_bytes();
+        assert!(OffsetIndex::from_bytes(&good[..15], 6000).is_none(), "not a whole number of entries");
+        assert!(OffsetIndex::from_bytes(&good, 5000).is_none(), "position behind the log");
+        assert!(OffsetIndex::from_bytes(&[good.clone(), vec![0; 8]].concat(), 6000).is_none(), "zero tail");
+        let swapped = [&good[8..], &good[..8]].concat();
+        assert!(OffsetIndex::from_bytes(&swapped, 6000).is_none(), "out of order");
+        assert!(OffsetIndex::from_bytes(&[0xff; 8], 6000).is_none(), "negative");
+    }
+}

@@ -1,0 +1,316 @@
+//! A segment in memory.
+
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::indexes::{Indexer, Indexes};
+use super::names::{SegmentFile, segment_path};
+use super::offset_index::OffsetIndex;
+use super::time_index::TimeIndex;
+use crate::record::{Batch, Malformed};
+use crate::sync::{Arc, AtomicBool, AtomicU64, OnceLock, Ordering};
+use crate::sys::{AppendFile, Disk, DiskFile, OpenMode, WriteFailure};
+use crate::types::{FilePos, Offset};
+
+/// A `.log` file with its indexes. One writer appends to the active one; readers use all of them without a lock.
+///
+/// Held by the view of its log and by every slice of it that a reader keeps.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    place: SegmentPlace,
+    file: AppendFile,
+    /// End of what has been written. Raised by the writer, after the bytes and their index entries.
+    written: AtomicEnd,
+    /// End of what readers may see: `written`, or behind it while a sync is due. Raised by whoever moves the high
+    /// watermark.
+    visible: AtomicEnd,
+    /// There from the beginning in a new or recovered segment, loaded on the first look-up in another one.
+    indexes: OnceLock<Indexes>,
+    /// Whether the directory entry of the `.log` file is known to be durable. Set by [`sync`](Segment::sync); a stale
+    /// `false` costs one sync more.
+    entry_synced: AtomicBool,
+    /// Whether the content is durable and the index files say the same as the indexes. Set by [`seal`](Segment::seal),
+    /// cleared by the next append; a stale `false` costs one more sealing.
+    sealed: AtomicBool,
+}
+
+/// Where a segment lives and how it is indexed.
+#[derive(Clone, Debug)]
+pub(crate) struct SegmentPlace {
+    pub(crate) disk: Arc<dyn Disk>,
+    /// The partition's directory.
+    pub(crate) dir: Arc<Path>,
+    /// The offset that the segment is named after; no record in it has a smaller one.
+    pub(crate) base: Offset,
+    /// Bytes that the file may grow to.
+    pub(crate) capacity: FilePos,
+    /// `index.interval.bytes`.
+    pub(crate) index_interval: u32,
+}
+
+/// A place between two batches: the offset that comes next, and the position where it will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    /// The offset after the last batch before this place.
+    pub(crate) offset: Offset,
+    /// Bytes before this place.
+    pub(crate) file_pos: FilePos,
+}
+
+/// What does not hold in a `.log` file, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DamageAt {
+    /// Where the batch begins that is not one.
+    pub(crate) file_pos: FilePos,
+    /// What is wrong with it.
+    pub(crate) malformed: Malformed,
+}
+
+impl Segment {
+    /// Creates an empty segment, replacing files of its name.
+    pub(crate) fn create(place: SegmentPlace) -> io::Result<Self> {
+        let file = place.disk.open(&place.path(SegmentFile::Log), OpenMode::Create)?;
+        let end = End { offset: place.base, file_pos: 0 };
+        Segment::new(place, file, end, Some(Indexes::default()))
+    }
+
+    /// Opens a segment whose `.log` file holds whole batches up to `end` and nothing behind, all of it durable.
+    /// `indexes` are those that a scan just made; without them the index files are read when they are needed.
+    pub(crate) fn open(place: SegmentPlace, end: End, indexes: Option<Indexes>) -> io::Result<Self> {
+        let file = place.disk.open(&place.path(SegmentFile::Log), OpenMode::Write)?;
+        let sealed = indexes.is_none();
+        let segment = Segment::new(place, file, end, indexes)?;
+        segment.entry_synced.store(true, Ordering::Relaxed);
+        segment.sealed.store(sealed, Ordering::Relaxed);
+        Ok(segment)
+    }
+
+    fn new(place: SegmentPlace, file: Arc<dyn DiskFile>, end: End, indexes: Option<Indexes>) -> io::Result<Self> {
+        Ok(Segment {
+            file: AppendFile::new(file, end.file_pos, place.capacity)?,
+            written: AtomicEnd::new(place.base, end),
+            visible: AtomicEnd::new(place.base, end),
+            indexes: indexes.map(OnceLock::from).unwrap_or_default(),
+            entry_synced: AtomicBool::new(false),
+            sealed: AtomicBool::new(false),
+            place,
+        })
+    }
+
+    /// The offset that the segment is named after.
+    pub(crate) fn base(&self) -> Offset {
+        self.place.base
+    }
+
+    /// Path of the `.log` file.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.place.path(SegmentFile::Log)
+    }
+
+    /// End of what has been written.
+    pub(crate) fn written(&self) -> End {
+        self.written.load(self.base())
+    }
+
+    /// End of what readers may see.
+    pub(crate) fn visible(&self) -> End {
+        self.visible.load(self.base())
+    }
+
+    /// Lets readers see everything up to `end`, which has been written. Never moves back.
+    pub(crate) fn show(&self, end: End) {
+        self.visible.raise(self.base(), end);
+    }
+
+    /// The bytes of `range`; `None` if any of them was never written.
+    pub(crate) fn bytes(&self, range: Range<FilePos>) -> Option<&[u8]> {
+        self.file.slice(range)
+    }
+
+    /// Bytes that the file may grow to.
+    pub(crate) fn capacity(&self) -> FilePos {
+        self.file.capacity()
+    }
+
+    /// The state that a writer goes on with.
+    pub(crate) fn indexer(&self) -> Indexer {
+        Indexer::resume(self.place.index_interval, self.indexes(), self.written().file_pos)
+    }
+
+    /// Appends one finished batch. `indexer` belongs to the one writer of this segment.
+    pub(crate) fn append(&self, indexer: &mut Indexer, batch: &Batch<'_>) -> Result<(), WriteFailure> {
+        let file_pos = self.written().file_pos;
+        self.file.append(batch.bytes())?;
+        self.sealed.store(false, Ordering::Relaxed);
+        indexer.note(self.base(), file_pos, batch, self.indexes());
+        let end = End { offset: batch.next_offset(), file_pos: file_pos + batch.size() as FilePos };
+        self.written.raise(self.base(), end);
+        Ok(())
+    }
+
+    /// Makes what is written now durable, the directory entry included, and returns its end.
+    pub(crate) fn sync(&self) -> io::Result<End> {
+        let end = self.written();
+        self.file.sync()?;
+        if !self.entry_synced.load(Ordering::Relaxed) {
+            self.place.disk.sync_dir(&self.place.dir)?;
+            self.entry_synced.store(true, Ordering::Relaxed);
+        }
+        Ok(end)
+    }
+
+    /// Makes the final time index entry. Called by the writer when it leaves the segment.
+    pub(crate) fn finish(&self, indexer: &Indexer) {
+        indexer.note_end(self.indexes());
+    }
+
+    /// Makes a finished segment durable and writes its index files, unless that has been done.
+    pub(crate) fn seal(&self) -> io::Result<()> {
+        if self.sealed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.sync()?;
+        // Not synced: what a crash leaves of an index is looked at before it is used, and built again.
+        self.write_file(SegmentFile::OffsetIndex, &self.indexes().offsets.to_bytes())?;
+        self.write_file(SegmentFile::TimeIndex, &self.indexes().times.to_bytes())?;
+        self.sealed.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The first batch before `end` that holds `offset` or a larger one, and its position.
+    pub(crate) fn find(&self, offset: Offset, end: End) -> Result<Option<(FilePos, Batch<'_>)>, DamageAt> {
+        let relative = offset.saturating_sub(self.base()).clamp(0, Offset::from(i32::MAX)) as u32;
+        let mut file_pos = self.indexes().offsets.lookup(relative);
+        while let Some(batch) = self.batch_at(file_pos, end)? {
+            if batch.last_offset() >= offset {
+                return Ok(Some((file_pos, batch)));
+            }
+            file_pos += batch.size() as FilePos;
+        }
+        Ok(None)
+    }
+
+    /// The last place between two batches that is at most `limit` bytes behind `from`, which is such a place itself,
+    /// and not behind `end`. Its offset is that of the batch behind it.
+    pub(crate) fn boundary(&self, from: FilePos, limit: usize, end: End) -> Result<End, DamageAt> {
+        let target = u64::from(from).saturating_add(limit as u64);
+        if u64::from(end.file_pos) <= target {
+            return Ok(end);
+        }
+        let target = target as FilePos; // below end.file_pos, so it fits
+        let mut file_pos = self.indexes().offsets.boundary_before(target).max(from);
+        while let Some(batch) = self.batch_at(file_pos, end)? {
+            let next = file_pos + batch.size() as FilePos;
+            if next > target {
+                return Ok(End { offset: batch.base_offset(), file_pos });
+            }
+            file_pos = next;
+        }
+        Ok(end)
+    }
+
+    /// The batch that begins at `file_pos`; `None` at `end`. Its checksum is not looked at.
+    pub(crate) fn batch_at(&self, file_pos: FilePos, end: End) -> Result<Option<Batch<'_>>, DamageAt> {
+        if file_pos >= end.file_pos {
+            return Ok(None);
+        }
+        let bytes = self.bytes(file_pos..end.file_pos).unwrap_or_default();
+        match Batch::first(bytes) {
+            Ok(Some(batch)) => Ok(Some(batch)),
+            // `end` is a place between batches, so one that reaches beyond announces a wrong size.
+            Ok(None) => Err(DamageAt { file_pos, malformed: Malformed::BadSize(announced_size(bytes)) }),
+            Err(malformed) => Err(DamageAt { file_pos, malformed }),
+        }
+    }
+
+    /// Whether the batch before `end` is whole, has the right checksum, and ends exactly there.
+    pub(crate) fn last_batch_ends_at(&self, end: End) -> bool {
+        let (mut at, mut last) = (self.indexes().offsets.boundary_before(end.file_pos), None);
+        while let Ok(Some(batch)) = self.batch_at(at, end) {
+            at += batch.size() as FilePos;
+            last = Some(batch);
+        }
+        let holds = |batch: Batch<'_>| batch.next_offset() == end.offset && batch.verify_crc().is_ok();
+        at == end.file_pos && last.map_or(end.file_pos == 0 && end.offset == self.base(), holds)
+    }
+
+    fn indexes(&self) -> &Indexes {
+        self.indexes.get_or_init(|| self.load_indexes().unwrap_or_else(|| self.rebuild_indexes()))
+    }
+
+    /// The indexes as their files have them, if they can be right and the last entry fits the log.
+    fn load_indexes(&self) -> Option<Indexes> {
+        let end = self.written();
+        let offsets = OffsetIndex::from_bytes(&self.read_file(SegmentFile::OffsetIndex).ok()?, end.file_pos)?;
+        let times = TimeIndex::from_bytes(&self.read_file(SegmentFile::TimeIndex).ok()?)?;
+        if let Some((relative, file_pos)) = offsets.last() {
+            let batch = self.batch_at(file_pos, end).ok()??;
+            if batch.last_offset() != self.base() + Offset::from(relative) {
+                return None;
+            }
+        }
+        Some(Indexes { offsets, times })
+    }
+
+    /// Builds the indexes from the batch headers. Stops where they do not hold: look-ups beyond walk on from there and
+    /// meet the damage themselves.
+    fn rebuild_indexes(&self) -> Indexes {
+        let (indexes, mut indexer) = (Indexes::default(), Indexer::new(self.place.index_interval));
+        let (mut file_pos, end) = (0, self.written());
+        while let Ok(Some(batch)) = self.batch_at(file_pos, end) {
+            indexer.note(self.base(), file_pos, &batch, &indexes);
+            file_pos += batch.size() as FilePos;
+        }
+        indexer.note_end(&indexes);
+        indexes
+    }
+
+    fn read_file(&self, file: SegmentFile) -> io::Result<Vec<u8>> {
+        let file = self.place.disk.open(&self.place.path(file), OpenMode::Read)?;
+        let mut content = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
+        let read = file.read_at(&mut content, 0)?;
+        content.truncate(read);
+        Ok(content)
+    }
+
+    fn write_file(&self, file: SegmentFile, content: &[u8]) -> io::Result<()> {
+        self.place.disk.open(&self.place.path(file), OpenMode::Create)?.write_at(content, 0)
+    }
+}
+
+impl SegmentPlace {
+    /// Path of one of the segment's files.
+    pub(crate) fn path(&self, file: SegmentFile) -> PathBuf {
+        segment_path(&self.dir, self.base, file)
+    }
+}
+
+fn announced_size(bytes: &[u8]) -> i32 {
+    bytes.get(8..).and_then(|rest| rest.first_chunk()).map_or(0, |size| i32::from_be_bytes(*size))
+}
+
+/// An [`End`] in one word, so that offset and position always belong together: the offset, minus the segment's base,
+/// above the position. Both only grow, hence so does the word.
+#[derive(Debug)]
+struct AtomicEnd(AtomicU64);
+
+impl AtomicEnd {
+    fn new(base: Offset, end: End) -> Self {
+        AtomicEnd(AtomicU64::new(pack(base, end)))
+    }
+
+    /// Release: whoever loads the new end sees the bytes and index entries before it.
+    fn raise(&self, base: Offset, end: End) {
+        self.0.fetch_max(pack(base, end), Ordering::Release);
+    }
+
+    fn load(&self, base: Offset) -> End {
+        let word = self.0.load(Ordering::Acquire);
+        End { offset: base + (word >> 32) as Offset, file_pos: word as FilePos }
+    }
+}
+
+fn pack(base: Offset, end: End) -> u64 {
+    ((end.offset - base) as u64) << 32 | u64::from(end.file_pos)
+}

@@ -1,0 +1,219 @@
+//! The seam between the engine and a file system.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::sync::Arc;
+
+/// What the engine asks of a file system. Each method is one system call or few, so that an implementation can record
+/// them, fail them, or lose what has not been synced.
+pub(crate) trait Disk: fmt::Debug + Send + Sync {
+    /// Creates `dir` and its missing parents; no error if it is there.
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// The entries of `dir`, sorted by name. Names that are not UTF-8 come with replacement characters.
+    fn list(&self, dir: &Path) -> io::Result<Vec<DiskEntry>>;
+
+    /// Opens a file.
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Renames a file or directory, replacing a file of the new name. Durable after [`sync_dir`](Disk::sync_dir).
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file. Durable after [`sync_dir`](Disk::sync_dir).
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a directory with all that is in it.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Makes names created, renamed and removed in `dir` durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+}
+
+/// An open file.
+pub(crate) trait DiskFile: fmt::Debug + Send + Sync {
+    /// Bytes in the file.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Reads up to `buffer.len()` bytes at `pos`; fewer only at the end of the file.
+    fn read_at(&self, buffer: &mut [u8], pos: u64) -> io::Result<usize>;
+
+    /// Writes all of `bytes` at `pos` or fails, in which case any part of them may have been written.
+    fn write_at(&self, bytes: &[u8], pos: u64) -> io::Result<()>;
+
+    /// Makes the content durable, with as much of the metadata as reading it back needs (`fdatasync`). After a failure
+    /// nothing is known about what is stored and a second try proves nothing.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Cuts the file or extends it with zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Drops what the system's cache holds of the file, so that the next read comes from the device.
+    fn drop_cache(&self) -> io::Result<()>;
+
+    /// The file itself, for mapping it.
+    fn as_file(&self) -> &File;
+}
+
+/// How to open a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OpenMode {
+    /// For reading; it must be there.
+    Read,
+    /// For reading and writing; it must be there.
+    Write,
+    /// For reading and writing; created, or emptied if it is there.
+    Create,
+}
+
+/// A name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DiskEntry {
+    /// The name, without the directory.
+    pub(crate) name: String,
+    /// Whether it is a directory.
+    pub(crate) is_dir: bool,
+    /// Bytes in the file.
+    pub(crate) len: u64,
+}
+
+/// The file system of the machine.
+#[derive(Debug)]
+pub(crate) struct RealDisk;
+
+impl Disk for RealDisk {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::create_dir_all(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DiskEntry>> {
+        let mut entries = fs::read_dir(dir)?
+            .map(|entry| {
+                let entry = entry?;
+                let metadata = fs::metadata(entry.path()).or_else(|_| entry.metadata())?;
+                Ok(DiskEntry {
+                    name: entry.file_name().to_string_lossy().into_owned(),
+                    is_dir: metadata.is_dir(),
+                    len: metadata.len(),
+                })
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        match mode {
+            OpenMode::Read => options.read(true),
+            OpenMode::Write => options.read(true).write(true),
+            OpenMode::Create => options.read(true).write(true).create(true).truncate(true),
+        };
+        Ok(Arc::new(RealFile(options.open(path)?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir_all(dir)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+}
+
+#[derive(Debug)]
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], pos: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.0.read_at(rest, pos + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn write_at(&self, bytes: &[u8], pos: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, pos)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed)?;
+        Ok(())
+    }
+
+    fn as_file(&self) -> &File {
+        &self.0
+    }
+}
+
+/// Replaces the content of `path` so that a power cut at any moment leaves the old file or the new one: written beside
+/// it, synced, renamed over it, and the directory synced. Durable when it returns.
+pub(crate) fn write_atomically(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    // One fixed name a directory, since a topic file's own name may have no room for a suffix (255 bytes). Each
+    // directory has one writer at a time.
+    let beside = dir.join("thalweg.tmp");
+    let file = disk.open(&beside, OpenMode::Create)?;
+    file.write_at(content, 0)?;
+    file.sync()?;
+    drop(file);
+    disk.rename(&beside, path)?;
+    disk.sync_dir(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn write_atomically_replaces_and_leaves_nothing_beside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        for content in [&b"one"[..], b"two and more", b""] {
+            write_atomically(&RealDisk, &path, content).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), content);
+        }
+        assert_eq!(RealDisk.list(dir.path()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn read_at_stops_at_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk.open(&dir.path().join("x"), OpenMode::Create).unwrap();
+        file.write_at(b"abcdef", 0).unwrap();
+        let mut buffer = [0; 4];
+        assert_eq!(file.read_at(&mut buffer, 4).unwrap(), 2);
+        assert_eq!(&buffer[..2], b"ef");
+        assert_eq!(file.read_at(&mut buffer, 60).unwrap(), 0);
+    }
+}

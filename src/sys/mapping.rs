@@ -1,0 +1,64 @@
+//! A read-only map of a file that only grows.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+
+use memmap2::{Mmap, MmapOptions};
+
+use crate::sync::{AtomicU32, Ordering};
+use crate::types::FilePos;
+
+/// A read-only map over the first `capacity` bytes of a file, of which the first [`published`](Mapping::published) may
+/// be read. The map is made once: a file that grows into it needs no remapping, so slices never move.
+///
+/// What makes the slices sound, and who upholds it: bytes below the published end are never written again and never
+/// cut off while the map lives. [`AppendFile`](super::AppendFile), the only user of this type, writes behind the
+/// published end only and has no way to shrink the file below it; the lock of the data directory keeps other brokers
+/// out. What would break it: somebody who edits or truncates files of an open data directory by hand, or a medium that
+/// loses a page (the process then gets SIGBUS).
+#[derive(Debug)]
+pub(super) struct Mapping {
+    map: Mmap,
+    /// Bytes that may be read. Stored by the writer with release after its write returned, loaded by readers with
+    /// acquire; a stale value only hides the newest bytes.
+    published: AtomicU32,
+}
+
+impl Mapping {
+    /// Maps `capacity` bytes of `file`, of which `published` are there and final. A capacity beyond the end of the
+    /// file reserves address space for growth; it costs no memory.
+    pub(super) fn new(file: &File, capacity: FilePos, published: FilePos) -> io::Result<Self> {
+        debug_assert!(published <= capacity);
+        let len = capacity.max(1) as usize; // a map of no bytes is an error on every system
+        // SAFETY: the map is private to this struct and `slice` is the only way into it; see the contract above for
+        // why the bytes it lends do not change. Bytes beyond the end of the file are never touched, because
+        // `published` never exceeds what was written.
+        let map = unsafe { MmapOptions::new().len(len).map(file) }?;
+        Ok(Mapping { map, published: AtomicU32::new(published) })
+    }
+
+    /// Bytes reserved.
+    pub(super) fn capacity(&self) -> FilePos {
+        FilePos::try_from(self.map.len()).unwrap_or(FilePos::MAX)
+    }
+
+    /// Bytes that may be read.
+    pub(super) fn published(&self) -> FilePos {
+        self.published.load(Ordering::Acquire)
+    }
+
+    /// Makes bytes up to `end` readable. The caller has written all of them.
+    pub(super) fn publish(&self, end: FilePos) {
+        debug_assert!(self.published() <= end && end <= self.capacity());
+        self.published.store(end, Ordering::Release);
+    }
+
+    /// The bytes of `range`, if all of them are published.
+    pub(super) fn slice(&self, range: Range<FilePos>) -> Option<&[u8]> {
+        if range.end > self.published() {
+            return None;
+        }
+        self.map.get(range.start as usize..range.end as usize)
+    }
+}

@@ -1,0 +1,19 @@
+//! The operating system: files, directories, maps, locks. The only `unsafe` of the crate is in [`mapping`].
+//!
+//! - [`Disk`] and [`DiskFile`] are the seam: everything the engine asks of a file system goes through them.
+//! - [`AppendFile`] is the one way to mapped bytes: a file that only grows, written by `pwrite` and read through a
+//!   read-only map, never beyond what has been written.
+//! - [`write_atomically`] replaces a small file so that a power cut leaves the old or the new content.
+//! - [`DirectoryLock`] keeps a second broker out of a data directory.
+//!
+//! Nothing in here knows what a record is.
+
+mod append_file;
+mod disk;
+mod lock;
+#[allow(unsafe_code, reason = "the one place, with the proof beside each block")]
+mod mapping;
+
+pub(crate) use append_file::{AppendFile, WriteFailure};
+pub(crate) use disk::{Disk, DiskEntry, DiskFile, OpenMode, RealDisk, write_atomically};
+pub(crate) use lock::{DirectoryLock, LockFailure};

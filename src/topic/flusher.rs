@@ -1,0 +1,91 @@
+//! Which partitions have something to be made durable in the background, and by when.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Instant;
+
+use super::partition::Partition;
+use crate::sync::{Arc, Condvar, Mutex};
+
+/// The queue of the thread that syncs. Partitions put themselves in; the thread takes out what is due.
+#[derive(Debug, Default)]
+pub(crate) struct Flusher {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    due: BinaryHeap<Reverse<Due>>,
+    stopped: bool,
+}
+
+#[derive(Debug)]
+struct Due {
+    at: Instant,
+    partition: Arc<Partition>,
+}
+
+impl Flusher {
+    /// Has the thread see to `partition` at `at`. The partition keeps itself from asking twice.
+    pub(super) fn request(&self, partition: &Arc<Partition>, at: Instant) {
+        let mut state = self.state.lock();
+        let is_next = state.due.peek().is_none_or(|Reverse(next)| at < next.at);
+        state.due.push(Reverse(Due { at, partition: Arc::clone(partition) }));
+        drop(state);
+        if is_next {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits until partitions are due and takes them; `None` after [`stop`](Flusher::stop).
+    pub(crate) fn next(&self, now: impl Fn() -> Instant) -> Option<Vec<Arc<Partition>>> {
+        let mut state = self.state.lock();
+        while !state.stopped {
+            let now = now();
+            let mut due = Vec::new();
+            while state.due.peek().is_some_and(|Reverse(next)| next.at <= now) {
+                due.extend(state.due.pop().map(|Reverse(next)| next.partition));
+            }
+            if !due.is_empty() {
+                return Some(due);
+            }
+            match state.due.peek().map(|Reverse(next)| next.at) {
+                Some(at) => {
+                    self.changed.wait_until(&mut state, at);
+                }
+                None => self.changed.wait(&mut state),
+            }
+        }
+        None
+    }
+
+    /// Lets [`next`](Flusher::next) return `None` from now on, and forgets what was due.
+    pub(crate) fn stop(&self) {
+        let mut state = self.state.lock();
+        state.stopped = true;
+        state.due.clear();
+        drop(state);
+        self.changed.notify_all();
+    }
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.at.cmp(&other.at)
+    }
+}

@@ -1,0 +1,229 @@
+//! A partition: its log, and everybody who waits for it.
+
+use std::time::Duration;
+
+use super::flusher::Flusher;
+use super::waiters::Waiters;
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::log::{Appended, Fetched, Log};
+use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::types::{Durability, Offset, TopicPartition};
+
+/// A partition of a topic, for reading by offset without a consumer. Made by [`Broker::partition`].
+///
+/// Any number of threads may read at the same time; reading takes no lock and never waits for a writer.
+///
+/// [`Broker::partition`]: crate::Broker::partition
+#[derive(Debug)]
+pub struct Partition {
+    name: TopicPartition,
+    /// The log, or why it could not be opened: damage in one partition does not keep the others from working.
+    log: std::result::Result<Log, Error>,
+    waiters: Waiters,
+    flusher: Arc<Flusher>,
+    clock: Arc<dyn Clock>,
+    /// Whether a sync at once has been asked for that has not begun. Set by appends, cleared before the sync.
+    flush_now: AtomicBool,
+    /// The same for a sync at the end of the flush interval.
+    flush_later: AtomicBool,
+    /// Whether a segment was rolled over and not yet sealed.
+    seal_requested: AtomicBool,
+}
+
+/// How much a fetch may return.
+#[derive(Clone, Debug)]
+pub struct FetchOptions {
+    max_bytes: usize,
+}
+
+impl FetchOptions {
+    /// At most 50 MiB, Kafka's default of `fetch.max.bytes`.
+    pub fn new() -> Self {
+        FetchOptions { max_bytes: 52_428_800 }
+    }
+
+    /// Kafka's `fetch.max.bytes`: at most this many bytes of batches are returned, but the first batch in any case, so
+    /// that no batch is too large to be read.
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+}
+
+impl Default for FetchOptions {
+    fn default() -> Self {
+        FetchOptions::new()
+    }
+}
+
+impl Partition {
+    pub(super) fn new(
+        name: TopicPartition,
+        log: std::result::Result<Log, Error>,
+        flusher: Arc<Flusher>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Partition {
+            name,
+            log,
+            waiters: Waiters::default(),
+            flusher,
+            clock,
+            flush_now: AtomicBool::new(false),
+            flush_later: AtomicBool::new(false),
+            seal_requested: AtomicBool::new(false),
+        }
+    }
+
+    /// Topic and number.
+    pub fn name(&self) -> &TopicPartition {
+        &self.name
+    }
+
+    /// The first offset that can be read.
+    ///
+    /// # Errors
+    ///
+    /// This and all other calls return the error with which the partition could not be opened, if it could not.
+    pub fn log_start(&self) -> Result<Offset> {
+        Ok(self.log()?.log_start())
+    }
+
+    /// End (exclusive) of what can be read: records below it keep the promise of the topic's durability.
+    ///
+    /// # Errors
+    ///
+    /// As [`log_start`](Partition::log_start).
+    pub fn high_watermark(&self) -> Result<Offset> {
+        Ok(self.log()?.high_watermark())
+    }
+
+    /// The offset that the next record will get.
+    ///
+    /// # Errors
+    ///
+    /// As [`log_start`](Partition::log_start).
+    pub fn log_end(&self) -> Result<Offset> {
+        Ok(self.log()?.log_end())
+    }
+
+    /// Bytes of record batches on the disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`log_start`](Partition::log_start).
+    pub fn size(&self) -> Result<u64> {
+        Ok(self.log()?.size())
+    }
+
+    /// Reads whole batches from `offset` on, without waiting: what is there up to the high watermark, within the
+    /// limits of `options`. Nothing is copied. An offset between high watermark and log end gives an empty answer.
+    ///
+    /// # Errors
+    ///
+    /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) outside `log_start..=log_end`, with these numbers;
+    /// [`CorruptRecord`](crate::ErrorKind::CorruptRecord) where the batch headers do not hold.
+    pub fn fetch(&self, offset: Offset, options: &FetchOptions) -> Result<Fetched> {
+        self.log()?.fetch(offset, options.max_bytes, true)
+    }
+
+    /// As [`fetch`](Partition::fetch); without `at_least_one` also the first batch must fit.
+    pub(crate) fn fetch_within(&self, offset: Offset, bytes_max: usize, at_least_one: bool) -> Result<Fetched> {
+        self.log()?.fetch(offset, bytes_max, at_least_one)
+    }
+
+    /// The log, or the error with which it could not be opened.
+    pub(crate) fn log(&self) -> Result<&Log> {
+        self.log.as_ref().map_err(Error::clone)
+    }
+
+    /// Those who wait for the high watermark to reach an offset, or for the partition to fail or be closed.
+    pub(crate) fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+
+    /// Appends a finished batch and sees to it that it keeps its promise in time. `synced_by_caller` says that
+    /// [`sync_to`](Partition::sync_to) follows at once. Those who wait are told by
+    /// [`wake_waiters`](Partition::wake_waiters), which the caller calls when it holds no lock any more.
+    pub(crate) fn append(self: &Arc<Self>, batch: &mut [u8], synced_by_caller: bool) -> Result<Appended> {
+        let log = self.log()?;
+        let appended = log.append(batch, self.clock.now())?;
+        if appended.rolled {
+            self.seal_requested.store(true, Ordering::Release);
+        }
+        let flush_now = match log.config().get_durability() {
+            Durability::Fsync => !synced_by_caller,
+            Durability::Interval => log.is_flush_due(),
+            Durability::Os => false,
+        };
+        if flush_now || appended.rolled {
+            self.request_flush(&self.flush_now, Duration::ZERO);
+        } else if log.config().get_durability() == Durability::Interval {
+            self.request_flush(&self.flush_later, log.config().get_flush_interval());
+        }
+        Ok(appended)
+    }
+
+    /// Wakes those who wait for what is visible by now. Their tasks may run inside this call: no lock may be held.
+    pub(crate) fn wake_waiters(&self) {
+        if let Ok(log) = &self.log {
+            self.waiters.wake(log.high_watermark());
+        }
+    }
+
+    /// Returns once every record below `target` is durable and visible. The caller holds no lock.
+    pub(crate) fn sync_to(&self, target: Offset) -> Result<()> {
+        let log = self.log()?;
+        match log.sync_to(target) {
+            Ok(()) => self.waiters.wake(log.high_watermark()),
+            Err(error) => {
+                self.waiters.wake_all();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a record below `offset` survives now.
+    pub(crate) fn durability_reached(&self, offset: Offset) -> Result<Durability> {
+        let log = self.log()?;
+        Ok(if log.durable() >= offset { Durability::Fsync } else { log.config().get_durability() })
+    }
+
+    fn request_flush(self: &Arc<Self>, requested: &AtomicBool, after: Duration) {
+        if !requested.swap(true, Ordering::AcqRel) {
+            self.flusher.request(self, self.clock.instant() + after);
+        }
+    }
+
+    /// The background thread's turn: syncs what has been appended and seals what was rolled over. An error is not
+    /// lost: it is what the next append or acknowledgement of this partition gets.
+    pub(crate) fn flush(&self) {
+        self.flush_now.store(false, Ordering::Release);
+        self.flush_later.store(false, Ordering::Release);
+        let Ok(log) = &self.log else { return };
+        if log.config().get_durability() != Durability::Os {
+            let _ = self.sync_to(log.log_end());
+        }
+        if self.seal_requested.swap(false, Ordering::AcqRel) && log.seal_rolled().is_err() {
+            // A checkpoint that could not be written costs a longer recovery; the next roll tries again.
+            self.waiters.wake_all();
+        }
+    }
+
+    /// The background thread panicked over this partition.
+    pub(crate) fn fail(&self, reason: &str) {
+        if let Ok(log) = &self.log {
+            log.fail(Error::storage(reason));
+        }
+        self.waiters.wake_all();
+    }
+
+    /// Makes everything durable and lets no append follow. Reading goes on.
+    pub(crate) fn close(&self) -> Result<()> {
+        let outcome = self.log.as_ref().map_or(Ok(()), Log::close);
+        self.waiters.wake_all();
+        outcome
+    }
+}

@@ -1,0 +1,87 @@
+//! Which names a topic may have, and which directories are partitions.
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Longest topic name, in bytes (records.md 14, `Topic.MAX_NAME_LENGTH`).
+const NAME_LEN_MAX: usize = 249;
+
+/// The topic that holds committed offsets and groups (groups.md 10).
+pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// Whether the engine alone writes to the topic.
+pub(crate) fn is_internal(topic: &str) -> bool {
+    topic == OFFSETS_TOPIC
+}
+
+/// Refuses names that Kafka refuses.
+///
+/// Rule: records.md 14, `Topic.validate`.
+pub(super) fn check_topic_name(name: &str) -> Result<()> {
+    let reason = if name.is_empty() {
+        "it is empty"
+    } else if name == "." || name == ".." {
+        "\".\" and \"..\" are directories"
+    } else if name.len() > NAME_LEN_MAX {
+        "it has more than 249 characters"
+    } else if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
+        "only the letters a to z and A to Z, digits, \".\", \"_\" and \"-\" are allowed"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorKind::InvalidTopic { topic: name.to_owned(), reason }))
+}
+
+/// Whether two different names would be one in Kafka's metrics, which is why Kafka refuses the second.
+///
+/// Rule: wire.md 5.6, `Topic.hasCollision`.
+pub(super) fn collide(a: &str, b: &str) -> bool {
+    let unified = |name: &str| name.replace('.', "_");
+    a != b && unified(a) == unified(b)
+}
+
+/// Topic and partition of a directory name: the digits behind the last `-` are the partition
+/// (`LocalLog.parseTopicPartitionName`).
+pub(super) fn parse_partition_dir(name: &str) -> Option<(&str, i32)> {
+    let (topic, partition) = name.rsplit_once('-')?;
+    check_topic_name(topic).ok()?;
+    let number = partition.parse().ok().filter(|number| 0 <= *number)?;
+    (partition.bytes().all(|byte| byte.is_ascii_digit())).then_some((topic, number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_kafka_takes() {
+        for name in ["a", "orders", "A.b_c-9", "...", "__consumer_offsets", &"x".repeat(249)] {
+            check_topic_name(name).unwrap();
+        }
+    }
+
+    #[test]
+    fn names_that_kafka_refuses() {
+        for name in ["", ".", "..", "a/b", "a b", "a\0", "größe", "a:b", "../x", &"x".repeat(250)] {
+            let error = check_topic_name(name).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::InvalidTopic { topic, .. } if topic == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn dots_and_underscores_collide() {
+        assert!(collide("a.b", "a_b"));
+        assert!(!collide("a.b", "a.b"));
+        assert!(!collide("a.b", "a-b"));
+    }
+
+    #[test]
+    fn partition_directories() {
+        assert_eq!(parse_partition_dir("orders-3"), Some(("orders", 3)));
+        assert_eq!(parse_partition_dir("a-b-0"), Some(("a-b", 0)));
+        for name in
+            ["orders", "orders-", "-1", "orders--x", "orders-+1", "orders-0.0f-delete", "x-99999999999", "a b-1"]
+        {
+            assert_eq!(parse_partition_dir(name), None, "{name}");
+        }
+    }
+}

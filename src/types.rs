@@ -1,0 +1,122 @@
+//! The words that every layer shares: offsets, file positions, timestamps, partitions, durability.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Number of a record within its partition, counted from 0 without gaps at the time of the append.
+///
+/// Numbers have the width and sign that Kafka gives them; a negative offset is never valid and every call that takes
+/// one refuses it.
+pub type Offset = i64;
+
+/// Milliseconds since the Unix epoch. `-1` ([`NO_TIMESTAMP`]) stands for "none" in records written by others.
+pub type Timestamp = i64;
+
+/// The timestamp of a record that has none (records.md 6).
+pub const NO_TIMESTAMP: Timestamp = -1;
+
+/// Number of bytes from the beginning of a segment file. A segment file stays below 2^31 bytes (records.md 14).
+pub(crate) type FilePos = u32;
+
+/// A partition of a topic: the unit of order, of storage and of assignment to a consumer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPartition {
+    topic: Arc<str>,
+    partition: i32,
+}
+
+impl TopicPartition {
+    /// Names partition number `partition` (counted from 0) of `topic`. Whether it exists shows when it is used.
+    ///
+    /// ```
+    /// let orders = thalweg::TopicPartition::new("orders", 3);
+    /// assert_eq!(orders.to_string(), "orders-3");
+    /// ```
+    pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
+        TopicPartition { topic: topic.into(), partition }
+    }
+
+    /// The topic's name.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The partition's number within its topic.
+    pub fn partition(&self) -> i32 {
+        self.partition
+    }
+}
+
+/// Kafka's notation, which is also the name of the partition's directory: `topic-partition`.
+impl fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+/// What an acknowledged record survives. Ordered: a larger value survives more (log.md 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Acknowledged once it is in the page cache: survives the end of the process, also by `kill -9`.
+    Os,
+    /// As [`Os`](Durability::Os), and synced in the background within the topic's flush interval: a power cut loses at
+    /// most what that interval received.
+    Interval,
+    /// Acknowledged after a successful `fdatasync` that covers it: survives a crash of the system and a power cut.
+    #[default]
+    Fsync,
+}
+
+impl Durability {
+    /// The value's name in topic files and properties: `os`, `interval` or `fsync`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Durability::Os => "os",
+            Durability::Interval => "interval",
+            Durability::Fsync => "fsync",
+        }
+    }
+
+    /// The inverse of [`name`](Durability::name).
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Durability::Os, Durability::Interval, Durability::Fsync].into_iter().find(|mode| mode.name() == name)
+    }
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Who sets the timestamp of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum TimestampType {
+    /// The producer: the time at which the record was made, or whatever else it says.
+    #[default]
+    CreateTime,
+    /// The log: the time at which the record was appended.
+    LogAppendTime,
+}
+
+impl TimestampType {
+    /// Kafka's name: `CreateTime` or `LogAppendTime`.
+    pub fn name(self) -> &'static str {
+        match self {
+            TimestampType::CreateTime => "CreateTime",
+            TimestampType::LogAppendTime => "LogAppendTime",
+        }
+    }
+
+    /// The inverse of [`name`](TimestampType::name).
+    pub fn from_name(name: &str) -> Option<Self> {
+        [TimestampType::CreateTime, TimestampType::LogAppendTime].into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl fmt::Display for TimestampType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

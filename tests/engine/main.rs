@@ -1,0 +1,12 @@
+//! The engine's behaviour, seen through its public interface: one module for each kind.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails should fail at once")]
+
+mod support;
+
+mod consume;
+mod fetch;
+mod groups;
+mod open;
+mod produce;
+mod topics;

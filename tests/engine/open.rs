@@ -1,0 +1,288 @@
+//! Opening directories: new ones, used ones, torn ones, and those of others.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::PermissionsExt;
+
+use thalweg::{Broker, ErrorKind, TopicConfig, TopicPartition};
+
+use crate::support::{Store, all_values, fast, producer, send_each, tp};
+
+const LOG: &str = "00000000000000000000.log";
+
+impl Store {
+    /// Opens the store as a process would that comes after one that was killed.
+    pub(crate) fn open_after_kill(&self) -> Broker {
+        let _ = fs::remove_file(self.dir.path().join(".kafka_cleanshutdown"));
+        self.open()
+    }
+}
+
+#[test]
+fn a_new_directory_is_made_with_its_parents() {
+    let store = Store::new();
+    let path = store.dir.path().join("a/b/c");
+    let broker = Broker::open(&path).unwrap();
+    assert!(broker.recovery().created && broker.recovery().clean);
+    broker.close().unwrap();
+    let broker = Broker::open(&path).unwrap();
+    assert!(!broker.recovery().created && broker.recovery().clean);
+}
+
+#[test]
+fn paths_that_cannot_be_a_data_directory() {
+    let store = Store::new();
+    let error = Broker::open("").unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::IllegalArgument { .. }), "{error}");
+    let file = store.dir.path().join("file");
+    fs::write(&file, "x").unwrap();
+    let error = Broker::open(&file).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error}");
+    assert_eq!(error.file(), Some(file.as_path()));
+    assert!(Broker::open(store.dir.path().join("nul\0")).is_err());
+}
+
+#[test]
+fn a_directory_that_may_not_be_written_is_refused() {
+    let store = Store::new();
+    let path = store.dir.path().join("read-only");
+    fs::create_dir(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o555)).unwrap();
+    if fs::write(path.join("probe"), "x").is_ok() {
+        println!("skipped: this user may write everywhere");
+        return;
+    }
+    let error = Broker::open(&path).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error}");
+}
+
+#[test]
+fn a_directory_is_open_once_and_the_pid_is_told() {
+    let store = Store::new();
+    let broker = store.open();
+    let error = Broker::open(store.dir.path()).unwrap_err();
+    let expected = ErrorKind::DirectoryLocked { directory: store.dir.path().into(), pid: Some(std::process::id()) };
+    assert_eq!(error.kind(), &expected);
+    assert!(error.to_string().contains(&std::process::id().to_string()));
+    drop(broker);
+    store.open();
+}
+
+#[test]
+fn a_foreign_directory_is_left_as_it_is() {
+    let store = Store::new();
+    fs::write(store.dir.path().join("holiday.jpg"), "x").unwrap();
+    let error = Broker::open(store.dir.path()).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::NotADataDirectory { found, .. } if found == "holiday.jpg"), "{error}");
+    assert_eq!(fs::read_dir(store.dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_first_open_that_was_cut_short_does_not_count() {
+    let store = Store::new();
+    fs::write(store.dir.path().join(".lock"), "4711\n").unwrap();
+    fs::write(store.dir.path().join("thalweg.tmp"), "versi").unwrap();
+    assert!(store.open().recovery().created);
+}
+
+#[test]
+fn a_close_makes_everything_durable_and_the_next_open_scans_nothing() {
+    let store = Store::new();
+    for round in 0..3 {
+        let broker = if round == 0 { store.open_with_topic(2, fast()) } else { store.open() };
+        assert_eq!(broker.recovery().scanned_bytes(), 0, "round {round}");
+        assert!(broker.recovery().clean);
+        assert_eq!(send_each(&broker, ["a", "b"]), [2 * round, 2 * round + 1]);
+        broker.close().unwrap();
+    }
+    assert_eq!(all_values(&store.open()).len(), 6);
+}
+
+#[test]
+fn a_dropped_broker_is_a_closed_one() {
+    let store = Store::new();
+    send_each(&store.open_with_topic(1, fast()), ["a"]);
+    let broker = store.open();
+    assert!(broker.recovery().clean);
+    assert_eq!(all_values(&broker), [b"a"]);
+}
+
+#[test]
+fn after_an_unclean_end_the_log_is_walked_and_goes_on() {
+    let store = Store::new();
+    let broker = store.open_with_topic(1, fast().internal_segment_bytes(500));
+    send_each(&broker, (0..50u8).map(|value| [value; 40]));
+    broker.close().unwrap();
+    let broker = store.open_after_kill();
+    assert!(!broker.recovery().clean);
+    assert!(broker.recovery().scanned_bytes() > 0);
+    assert_eq!(broker.recovery().cut_bytes(), 0);
+    assert_eq!(send_each(&broker, ["after"]), [50]);
+    assert_eq!(all_values(&broker).len(), 51);
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_reported_at_every_length() {
+    let store = Store::new();
+    let broker = store.open_with_topic(1, fast());
+    send_each(&broker, ["first", "second"]);
+    let whole = broker.partition(&tp(0)).unwrap().size().unwrap();
+    broker.close().unwrap();
+    let content = fs::read(store.file(LOG)).unwrap();
+    let first = content.len() / 2; // both batches have nearly the same size: that of "first" is one byte less
+    let first = (first - 2..first + 2).find(|at| content[at + 16] == 2 && content[at + 7] == 1).unwrap();
+    for len in first + 1..whole as usize {
+        fs::write(store.file(LOG), &content[..len]).unwrap();
+        let broker = store.open_after_kill();
+        let cut = broker.recovery().partitions[0].cut.clone().unwrap();
+        assert_eq!((cut.file_pos, cut.bytes, cut.log_end), (first as u64, (len - first) as u64, 1));
+        assert_eq!(all_values(&broker), [b"first"]);
+        assert_eq!(fs::metadata(store.file(LOG)).unwrap().len(), first as u64);
+        assert_eq!(send_each(&broker, ["again"]), [1]);
+        broker.close().unwrap();
+    }
+}
+
+#[test]
+fn a_tail_of_zeros_is_cut_and_other_garbage_is_kept_in_a_side_file() {
+    for (tail, is_kept) in [(vec![0; 10_000], false), (vec![0xab; 10_000], true)] {
+        let store = Store::new();
+        let broker = store.open_with_topic(1, fast());
+        send_each(&broker, ["first"]);
+        broker.close().unwrap();
+        let mut content = fs::read(store.file(LOG)).unwrap();
+        let len = content.len();
+        content.extend(&tail);
+        fs::write(store.file(LOG), &content).unwrap();
+        let broker = store.open_after_kill();
+        let cut = broker.recovery().partitions[0].cut.clone().unwrap();
+        assert_eq!((cut.file_pos, cut.bytes), (len as u64, tail.len() as u64));
+        assert_eq!(cut.kept_in.map(|path| fs::read(path).unwrap()), is_kept.then_some(tail));
+        assert_eq!(all_values(&broker), [b"first"]);
+    }
+}
+
+#[test]
+fn a_log_that_is_not_what_the_checkpoint_says_is_walked_after_a_clean_close() {
+    let store = Store::new();
+    let broker = store.open_with_topic(1, fast());
+    send_each(&broker, ["first", "second"]);
+    broker.close().unwrap();
+    let content = fs::read(store.file(LOG)).unwrap();
+    fs::write(store.file(LOG), &content[..content.len() - 1]).unwrap();
+    let broker = store.open();
+    assert!(!broker.recovery().failed.is_empty(), "below the recovery point it is damage, not a torn end");
+    let error = broker.partition(&tp(0)).unwrap().log_end().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::CorruptRecord { offset: 1, .. }), "{error}");
+    assert_eq!(error.file(), Some(store.file(LOG).as_path()));
+    assert_eq!(fs::metadata(store.file(LOG)).unwrap().len(), content.len() as u64 - 1, "nothing was cut");
+}
+
+#[test]
+fn damage_in_one_partition_leaves_the_others_working() {
+    let store = Store::new();
+    let broker = store.open_with_topic(2, fast());
+    send_each(&broker, ["first", "second"]);
+    let producer = producer(&broker);
+    let other = thalweg::ProducerRecord::new("t", "other").partition(1);
+    producer.send(other.clone()).unwrap().wait().unwrap();
+    drop(producer);
+    broker.close().unwrap();
+    let mut content = fs::read(store.file(LOG)).unwrap();
+    content[70] ^= 1;
+    fs::write(store.file(LOG), &content).unwrap();
+    let broker = store.open_after_kill();
+    assert_eq!(broker.recovery().failed.len(), 1);
+    let sent = crate::support::producer(&broker).send(other).unwrap().wait().unwrap();
+    assert_eq!((sent.partition, sent.offset), (tp(1), 1));
+    broker.close().unwrap();
+    assert!(!store.open().recovery().failed.is_empty(), "damage is not forgotten by a close");
+}
+
+#[test]
+fn a_missing_partition_directory_is_an_error_of_that_partition() {
+    let store = Store::new();
+    store.open_with_topic(2, fast()).close().unwrap();
+    fs::remove_dir_all(store.dir.path().join("t-0")).unwrap();
+    let broker = store.open();
+    assert!(broker.partition(&tp(0)).unwrap().log_end().is_err());
+    assert_eq!(broker.partition(&tp(1)).unwrap().log_end().unwrap(), 0);
+    assert!(!store.dir.path().join("t-0").exists(), "it is not made anew, which would hide the loss");
+}
+
+#[test]
+fn index_files_are_a_cache() {
+    let store = Store::new();
+    let broker = store.open_with_topic(1, fast().index_interval_bytes(0).internal_segment_bytes(2000));
+    send_each(&broker, (0..100u8).map(|value| [value; 40]));
+    let expected = all_values(&broker);
+    broker.close().unwrap();
+    let indexes = || fs::read_dir(store.dir.path().join("t-0")).unwrap().map(|entry| entry.unwrap().path());
+    let indexes = || indexes().filter(|path| path.extension().is_some_and(|ext| ext == "index" || ext == "timeindex"));
+    assert!(indexes().count() > 6);
+    for content in [None, Some(vec![]), Some(vec![0; 16]), Some(vec![0xff; 24]), Some(vec![1; 7])] {
+        for path in indexes().collect::<Vec<_>>() {
+            match &content {
+                None => fs::remove_file(path).unwrap(),
+                Some(content) => fs::write(path, content).unwrap(),
+            }
+        }
+        for broker in [store.open(), store.open_after_kill()] {
+            assert_eq!(all_values(&broker), expected);
+            let partition = broker.partition(&tp(0)).unwrap();
+            for offset in 0..100 {
+                let records = partition.fetch(offset, &Default::default()).unwrap().decode(true).unwrap();
+                assert_eq!(records.iter().next().unwrap().value().unwrap(), [offset as u8; 40]);
+            }
+            broker.close().unwrap();
+        }
+    }
+}
+
+#[test]
+fn logs_that_come_without_settings_become_topics() {
+    let store = Store::new();
+    let broker = store.open_with_topic(2, TopicConfig::new());
+    send_each(&broker, ["a"]);
+    let id = broker.topic("t").unwrap().id();
+    broker.close().unwrap();
+    fs::remove_file(store.dir.path().join("t.topic")).unwrap();
+    let broker = store.open();
+    assert_eq!(broker.recovery().adopted, ["t"]);
+    let topic = broker.topic("t").unwrap();
+    assert_eq!((topic.partitions(), topic.id()), (2, id));
+    assert_eq!(all_values(&broker), [b"a"]);
+    broker.close().unwrap();
+    assert!(store.open().recovery().adopted.is_empty());
+}
+
+#[test]
+fn unknown_names_are_left_alone() {
+    let store = Store::new();
+    store.open_with_topic(1, TopicConfig::new()).close().unwrap();
+    fs::write(store.dir.path().join("notes.txt"), "mine").unwrap();
+    fs::create_dir(store.dir.path().join("photos-2")).unwrap();
+    fs::write(store.dir.path().join("photos-2/one.jpg"), "mine").unwrap();
+    fs::create_dir(store.dir.path().join("t-0.0123456789abcdef0123456789abcdef-delete")).unwrap();
+    let broker = store.open();
+    assert_eq!(broker.recovery().ignored, ["photos-2"]);
+    assert!(matches!(broker.topic("photos").unwrap_err().kind(), ErrorKind::UnknownTopicOrPartition { .. }));
+    assert!(broker.partition(&TopicPartition::new("photos", 2)).is_err());
+    assert_eq!(fs::read(store.dir.path().join("photos-2/one.jpg")).unwrap(), b"mine");
+}
+
+#[test]
+fn a_sealed_segment_that_is_damaged_keeps_the_rest_readable() {
+    let store = Store::new();
+    let broker = store.open_with_topic(1, fast().internal_segment_bytes(1000));
+    send_each(&broker, (0..50u8).map(|value| [value; 40]));
+    broker.close().unwrap();
+    let file = OpenOptions::new().read(true).write(true).open(store.file(LOG)).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0xff], 80).unwrap();
+    let broker = store.open();
+    let partition = broker.partition(&tp(0)).unwrap();
+    let error = partition.fetch(0, &Default::default()).unwrap().decode(true).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::CorruptRecord { offset: 0, .. }), "{error}");
+    assert_eq!((error.file(), error.file_pos()), (Some(store.file(LOG).as_path()), Some(0)));
+    let records = partition.fetch(1, &Default::default()).unwrap().decode(true).unwrap();
+    assert_eq!(records.iter().next().unwrap().value().unwrap(), [1; 40]);
+}
