@@ -1,9 +1,70 @@
-//! thalweg
+//! An embedded, durable log engine with Kafka's semantics: topics, partitions, consumer groups and committed offsets
+//! inside an application's own process and directory, with Kafka's own bytes on the disk and no broker to run.
+//!
+//! ```
+//! use std::time::Duration;
+//! use thalweg::{AutoOffsetReset, Broker, ConsumerConfig, ProducerConfig, ProducerRecord, TopicConfig};
+//!
+//! # fn main() -> thalweg::Result<()> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let dir = dir.path();
+//! let broker = Broker::open(dir)?; // takes the lock and recovers
+//! broker.create_topic("orders", 4, TopicConfig::new())?;
+//!
+//! let producer = broker.producer(ProducerConfig::new())?;
+//! let ack = producer.send(ProducerRecord::new("orders", "two pears").key("alice"))?;
+//! let sent = ack.wait()?; // on the disk: topics sync by default
+//!
+//! let earliest = AutoOffsetReset::Earliest;
+//! let mut consumer = broker.consumer(ConsumerConfig::new().group_id("billing").auto_offset_reset(earliest))?;
+//! consumer.subscribe(&["orders"])?;
+//! for record in consumer.poll(Duration::from_secs(1))?.iter() {
+//!     assert_eq!((record.offset(), record.value()), (sent.offset, Some(&b"two pears"[..])));
+//! }
+//! consumer.commit_sync()?; // the group goes on from here, also after a restart
+//! consumer.close()?;
+//! broker.close()
+//! # }
+//! ```
+//!
+//! # The parts
+//!
+//! - [`Broker`] opens a data directory, creates topics, and makes the others.
+//! - [`Producer`] sends [`ProducerRecord`]s; each gives an [`Ack`] that resolves when the promise of its topic's
+//!   [`Durability`] holds.
+//! - [`Consumer`] polls [`ConsumerRecords`] as a member of a group or from partitions of its choice, and commits.
+//! - [`Partition`] reads by offset, without group and position. Keys and values are slices of the mapped log.
+//!
+//! # The promises
+//!
+//! What was acknowledged is there after what its topic's [`Durability`] names: the end of the process in every mode, a
+//! power cut in mode `fsync`, which is the default. A consumer never sees a record before that promise holds for it.
+//! What is read is what was sent: every batch has a checksum that is compared before its records are shown. Damage in
+//! one partition keeps no other from opening, and [`RecoveryReport`] says what was found and cut.
+//!
+//! # What this version does not do
+//!
+//! A group has one member at a time. Nothing is deleted or compacted yet: topics grow. There are no transactions and no
+//! idempotent producers. It runs on Linux, on local file systems.
+//!
+//! # Features
+//!
+//! `gzip`, `lz4`, `snappy` (on) and `zstd` (off, needs a C compiler) inflate batches that others compressed. Without a
+//! codec its batches are stored and served, but their records cannot be read.
+//!
+//! # For those who read the source
+//!
+//! Bytes at the bottom, promises at the top; arrows point down only, which a test checks. From below: errors, types and
+//! settings; record batches, and the operating system; a segment; the log of a partition; topics; groups; the broker;
+//! producers and consumers. Each folder's page says what it stores, what holds in it, and what a crash leaves.
+
 mod broker;
 mod clock;
 mod config;
 mod consumer;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod group;
 mod log;
 mod producer;
@@ -24,3 +85,7 @@ pub use producer::{Ack, Producer, ProducerRecord, RecordMetadata};
 pub use record::{Compression, Header, Headers, Record};
 pub use topic::{FetchOptions, MAX_PARTITIONS, Partition, RecoveryReport, TopicDescription};
 pub use types::{Durability, NO_TIMESTAMP, Offset, Timestamp, TimestampType, TopicPartition};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -90,7 +90,9 @@ impl Coordinator {
         group: &str,
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<OffsetAndMetadata>>> {
-        self.check_replayed(partition_for_group(group, PARTITIONS))?;
+        if let Some(topic) = self.existing_offsets_topic()? {
+            self.check_replayed(partition_for_group(group, topic.partition_count()))?;
+        }
         let machine = self.machine.lock();
         Ok(partitions.iter().map(|partition| machine.committed(group, partition)).collect())
     }
@@ -146,11 +148,18 @@ impl Coordinator {
         self.failed.get(&partition).map_or(Ok(()), |error| Err(error.clone()))
     }
 
+    fn existing_offsets_topic(&self) -> Result<Option<Arc<Topic>>> {
+        match self.topics.get(OFFSETS_TOPIC) {
+            Ok(topic) => Ok(Some(topic)),
+            Err(error) if matches!(error.kind(), ErrorKind::UnknownTopicOrPartition { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The topic, made when it is first needed.
     fn offsets_topic(&self) -> Result<Arc<Topic>> {
-        match self.topics.get(OFFSETS_TOPIC) {
-            Err(error) if matches!(error.kind(), ErrorKind::UnknownTopicOrPartition { .. }) => {}
-            found => return found,
+        if let Some(topic) = self.existing_offsets_topic()? {
+            return Ok(topic);
         }
         let config = TopicConfig::new().cleanup_policy(CleanupPolicy::Compact).segment_bytes(SEGMENT_BYTES);
         match self.topics.create(OFFSETS_TOPIC, PARTITIONS, config) {

@@ -141,7 +141,7 @@ impl Log {
             inflated_max: INFLATED_PER_MESSAGE_BYTE * self.config().get_max_message_bytes().max(1 << 14),
         };
         let mut left = bytes_max;
-        for segment in view.from_offset(offset) {
+        for segment in view.segments_from(offset) {
             if segment.base() > end_base || fetched.next_offset >= end.offset {
                 break;
             }

@@ -37,7 +37,7 @@ impl Log {
     /// Syncs all that is written now, oldest segment first, and moves the ends. One caller at a time.
     fn sync_written(&self) -> Result<()> {
         let view = self.view.load_full();
-        for segment in view.from_offset(self.durable()) {
+        for segment in view.segments_from(self.durable()) {
             let end = segment.sync().map_err(|error| self.fail(sync_failed(&segment.path(), error)))?;
             self.durable.fetch_max(end.offset, Ordering::Release);
             segment.show(end);

@@ -35,7 +35,7 @@ impl View {
     }
 
     /// The segments from the one that holds `offset` on: the last one with a base not above it, else the first.
-    pub(super) fn from_offset(&self, offset: Offset) -> &[Arc<Segment>] {
+    pub(super) fn segments_from(&self, offset: Offset) -> &[Arc<Segment>] {
         let behind = self.segments.partition_point(|segment| segment.base() <= offset);
         self.segments.get(behind.saturating_sub(1)..).unwrap_or_default()
     }

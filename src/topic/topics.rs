@@ -10,9 +10,9 @@ use super::partition::Partition;
 use super::report::RecoveryReport;
 use super::topic::Topic;
 use super::topic_file::{TopicFile, id_in_partition_metadata, partition_metadata};
-use super::topic_name::{check_topic_name, collide, parse_partition_dir};
+use super::topic_name::{check_topic_name, collide, is_internal, parse_partition_dir};
 use crate::clock::Clock;
-use crate::config::TopicConfig;
+use crate::config::{CleanupPolicy, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Log, LogPlace};
 use crate::sync::{Arc, Mutex, RwLock};
@@ -109,6 +109,7 @@ impl Topics {
         config.check()?;
         let _creating = self.creating.lock();
         self.check_free(name)?;
+        self.place.clear_the_way(name, partitions)?;
         let file = TopicFile { id: Uuid::new_v4(), partitions, config };
         let topic =
             Arc::new(self.place.create(name, &file).inspect_err(|_| self.place.remove_partitions(name, partitions))?);
@@ -200,7 +201,29 @@ impl TopicPlace {
         Ok(self.partition(name, Ok(log)))
     }
 
-    /// Takes back what a failed creation left. What cannot be removed is removed by the next open.
+    /// Sees to it that no partition directory of a topic that is to be created is there. What an earlier creation left
+    /// is removed, anything else is an error.
+    fn clear_the_way(&self, name: &str, partitions: i32) -> Result<()> {
+        let refused = |dir: &Path, error| Error::io("create the partition", dir, error);
+        let entries = self.disk.list(&self.dir).map_err(|error| refused(&self.dir, error))?;
+        for entry in entries {
+            let Some((topic, number)) = parse_partition_dir(&entry.name) else { continue };
+            if topic != name || number >= partitions {
+                continue;
+            }
+            let dir = self.dir.join(&entry.name);
+            if !entry.is_dir
+                || !self.disk.list(&dir).map_err(|error| refused(&dir, error))?.iter().all(is_part_of_a_creation)
+            {
+                return Err(refused(&dir, std::io::ErrorKind::AlreadyExists.into()));
+            }
+            self.disk.remove_dir(&dir).map_err(|error| refused(&dir, error))?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what a failed creation left: directories that were not there before. What cannot be removed now is
+    /// removed by the next attempt or the next open.
     fn remove_partitions(&self, name: &str, partitions: i32) {
         for number in 0..partitions {
             let _ = self.disk.remove_dir(&self.partition_dir(&TopicPartition::new(name, number)));
@@ -309,7 +332,8 @@ impl Opening<'_> {
             id_in_partition_metadata(&self.place.read_text(&dir.join(PARTITION_METADATA)).ok()?)
         };
         let id = there.iter().find_map(id_of).unwrap_or_else(Uuid::new_v4);
-        let file = TopicFile { id, partitions: count, config: TopicConfig::new() };
+        let policy = if is_internal(name) { CleanupPolicy::Compact } else { CleanupPolicy::Delete };
+        let file = TopicFile { id, partitions: count, config: TopicConfig::new().cleanup_policy(policy) };
         self.place.write_topic_file(name, &file)?;
         self.report.adopted.push(name.to_owned());
         // Nothing is known about how these logs were left.

@@ -132,6 +132,7 @@ fn a_torn_tail_is_cut_and_reported_at_every_length() {
     let first = (first - 2..first + 2).find(|at| content[at + 16] == 2 && content[at + 7] == 1).unwrap();
     for len in first + 1..whole as usize {
         fs::write(store.file(LOG), &content[..len]).unwrap();
+        fs::remove_file(store.file("thalweg-checkpoint")).unwrap(); // a kill leaves none that speaks of these bytes
         let broker = store.open_after_kill();
         let cut = broker.recovery().partitions[0].cut.clone().unwrap();
         assert_eq!((cut.file_pos, cut.bytes, cut.log_end), (first as u64, (len - first) as u64, 1));
@@ -226,7 +227,8 @@ fn index_files_are_a_cache() {
                 Some(content) => fs::write(path, content).unwrap(),
             }
         }
-        for broker in [store.open(), store.open_after_kill()] {
+        for open in [Store::open, Store::open_after_kill] {
+            let broker = open(&store);
             assert_eq!(all_values(&broker), expected);
             let partition = broker.partition(&tp(0)).unwrap();
             for offset in 0..100 {

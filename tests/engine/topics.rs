@@ -31,7 +31,9 @@ fn topics_survive_a_restart_with_every_setting() {
     let broker = store.open();
     let created = broker.create_topic("unusual", 7, unusual()).unwrap();
     broker.create_topic("plain", 1, TopicConfig::new()).unwrap();
-    for broker in [broker, store.open_after_kill(), store.open()] {
+    broker.close().unwrap();
+    for open in [Store::open, Store::open_after_kill, Store::open] {
+        let broker = open(&store);
         let names: Vec<_> = broker.topics().iter().map(|topic| topic.name().to_owned()).collect();
         assert_eq!(names, ["plain", "unusual"]);
         let topic = broker.topic("unusual").unwrap();
@@ -91,7 +93,7 @@ fn threads_that_create_one_topic_make_one() {
     let created = std::thread::scope(|scope| {
         let create = || broker.create_topic("t", 3, TopicConfig::new()).is_ok();
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(create)).collect();
-        threads.into_iter().filter(|_| true).map(|thread| thread.join().unwrap()).filter(|created| *created).count()
+        threads.into_iter().map(|thread| thread.join().unwrap()).filter(|created| *created).count()
     });
     assert_eq!(created, 1);
 }
@@ -102,10 +104,30 @@ fn a_creation_that_was_cut_short_is_taken_back() {
     let broker = store.open_with_topic(3, TopicConfig::new());
     broker.close().unwrap();
     std::fs::remove_file(store.dir.path().join("t.topic")).unwrap(); // what makes the topic exist, written last
+    for number in 0..3 {
+        let dir = store.dir.path().join(format!("t-{number}"));
+        for name in ["thalweg-checkpoint", "00000000000000000000.index", "00000000000000000000.timeindex"] {
+            let _ = std::fs::remove_file(dir.join(name)); // what a close writes
+        }
+    }
     let broker = store.open();
     assert_eq!(broker.recovery().removed.len(), 3);
     assert!(broker.topics().is_empty());
     broker.create_topic("t", 2, TopicConfig::new()).unwrap();
+}
+
+#[test]
+fn a_directory_in_the_way_is_not_taken_over() {
+    let store = Store::new();
+    let broker = store.open();
+    let photos = store.dir.path().join("photos-2");
+    std::fs::create_dir(&photos).unwrap();
+    std::fs::write(photos.join("one.jpg"), "mine").unwrap();
+    let error = broker.create_topic("photos", 3, TopicConfig::new()).unwrap_err();
+    assert_eq!(error.file(), Some(photos.as_path()), "{error}");
+    assert_eq!(std::fs::read(photos.join("one.jpg")).unwrap(), b"mine");
+    assert!(!store.dir.path().join("photos-0").exists());
+    broker.create_topic("photos", 2, TopicConfig::new()).unwrap();
 }
 
 #[test]
