@@ -35,6 +35,8 @@ mod read;
 mod records;
 mod recover;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub(crate) use append::Appended;

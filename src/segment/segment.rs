@@ -9,7 +9,7 @@ use super::names::{SegmentFile, segment_path};
 use super::offset_index::OffsetIndex;
 use super::time_index::TimeIndex;
 use crate::record::{Batch, Malformed};
-use crate::sync::{Arc, AtomicBool, AtomicU64, OnceLock, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, CachePadded, OnceLock, Ordering};
 use crate::sys::{AppendFile, Disk, DiskFile, OpenMode, WriteFailure};
 use crate::types::{FilePos, Offset};
 
@@ -21,10 +21,10 @@ pub(crate) struct Segment {
     place: SegmentPlace,
     file: AppendFile,
     /// End of what has been written. Raised by the writer, after the bytes and their index entries.
-    written: AtomicEnd,
+    written: CachePadded<AtomicEnd>,
     /// End of what readers may see: `written`, or behind it while a sync is due. Raised by whoever moves the high
-    /// watermark.
-    visible: AtomicEnd,
+    /// watermark. Each end has its own cache line: readers poll this one while the writer moves the other.
+    visible: CachePadded<AtomicEnd>,
     /// There from the beginning in a new or recovered segment, loaded on the first look-up in another one.
     indexes: OnceLock<Indexes>,
     /// Whether the directory entry of the `.log` file is known to be durable. Set by [`sync`](Segment::sync); a stale
@@ -89,8 +89,8 @@ impl Segment {
     fn new(place: SegmentPlace, file: Arc<dyn DiskFile>, end: End, indexes: Option<Indexes>) -> io::Result<Self> {
         Ok(Segment {
             file: AppendFile::new(file, end.file_pos, place.capacity)?,
-            written: AtomicEnd::new(place.base, end),
-            visible: AtomicEnd::new(place.base, end),
+            written: AtomicEnd::new(place.base, end).into(),
+            visible: AtomicEnd::new(place.base, end).into(),
             indexes: indexes.map(OnceLock::from).unwrap_or_default(),
             entry_synced: AtomicBool::new(false),
             sealed: AtomicBool::new(false),

@@ -10,10 +10,14 @@
 
 mod append_file;
 mod disk;
+#[cfg(test)]
+mod faulty;
 mod lock;
 #[allow(unsafe_code, reason = "the one place, with the proof beside each block")]
 mod mapping;
 
 pub(crate) use append_file::{AppendFile, WriteFailure};
 pub(crate) use disk::{Disk, DiskEntry, DiskFile, OpenMode, RealDisk, write_atomically};
+#[cfg(test)]
+pub(crate) use faulty::{Faults, FaultyDisk};
 pub(crate) use lock::{DirectoryLock, LockFailure};

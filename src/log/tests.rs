@@ -1,0 +1,245 @@
+//! The log against a naive model, and on a disk that fails.
+
+use std::io;
+use std::path::Path;
+use std::thread;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::{Log, LogPlace};
+use crate::config::TopicConfig;
+use crate::error::{ErrorKind, Result};
+use crate::record::{BatchBuilder, Compression};
+use crate::sync::{Arc, Ordering};
+use crate::sys::{Faults, FaultyDisk};
+use crate::types::{Durability, Offset, TopicPartition};
+
+fn open(dir: &Path, config: TopicConfig) -> (Log, Arc<Faults>) {
+    let disk = FaultyDisk::default();
+    let faults = disk.faults();
+    let place = LogPlace { partition: TopicPartition::new("t", 0), dir: dir.into(), disk: Arc::new(disk), config };
+    (Log::open(place, false).unwrap().0, faults)
+}
+
+fn append(log: &Log, values: &[&[u8]]) -> Result<super::Appended> {
+    let mut builder = BatchBuilder::new();
+    values.iter().for_each(|value| {
+        builder.push(1000, None, Some(value), std::iter::empty());
+    });
+    log.append(builder.finish(Compression::None, None).unwrap(), 1000)
+}
+
+fn values(log: &Log) -> Vec<Vec<u8>> {
+    let (mut offset, end) = (log.log_start(), log.high_watermark());
+    let mut values = Vec::new();
+    while offset < end {
+        let records = log.fetch(offset, 1 << 20, true).unwrap().decode(true).unwrap();
+        values.extend(records.iter().map(|record| record.value().unwrap().to_vec()));
+        offset = records.next_offset();
+    }
+    values
+}
+
+fn fsync() -> TopicConfig {
+    TopicConfig::new().durability(Durability::Fsync)
+}
+
+#[test]
+fn readers_see_a_record_only_when_it_is_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path(), fsync().internal_segment_bytes(300));
+    for offset in 0..20 {
+        append(&log, &[&[7; 50]]).unwrap();
+        assert_eq!((log.high_watermark(), log.log_end()), (offset, offset + 1));
+        assert!(log.fetch(offset, 1000, true).unwrap().is_empty(), "between high watermark and log end");
+        log.sync_to(offset + 1).unwrap();
+        assert_eq!(log.high_watermark(), offset + 1);
+    }
+    let (log, _) = open(dir.path(), fsync());
+    assert_eq!(values(&log).len(), 20);
+}
+
+#[test]
+fn a_high_watermark_that_lags_over_a_roll_catches_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path(), fsync().internal_segment_bytes(300));
+    append(&log, &[&[7; 50]]).unwrap();
+    log.sync_to(1).unwrap();
+    for _ in 0..20 {
+        append(&log, &[&[7; 50]]).unwrap();
+        assert_eq!(log.high_watermark(), 1);
+    }
+    log.sync_to(21).unwrap();
+    assert_eq!(values(&log).len(), 21);
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_acknowledged_and_what_was_visible_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, faults) = open(dir.path(), fsync());
+    append(&log, &[b"good"]).unwrap();
+    log.sync_to(1).unwrap();
+    append(&log, &[b"doubtful"]).unwrap();
+    *faults.next_sync.lock() = Some(io::ErrorKind::Other);
+    for _ in 0..2 {
+        let error = log.sync_to(2).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Storage { .. }), "{error}");
+        assert_eq!(error.partition(), Some(&TopicPartition::new("t", 0)));
+    }
+    assert!(matches!(append(&log, &[b"late"]).unwrap_err().kind(), ErrorKind::Storage { .. }));
+    log.sync_to(1).unwrap(); // what was acknowledged before stays acknowledged
+    assert_eq!(values(&log), [b"good"]);
+    assert!(log.close().is_err());
+    let (log, _) = open(dir.path(), fsync());
+    assert_eq!(values(&log)[0], b"good");
+    append(&log, &[b"again"]).unwrap();
+}
+
+#[test]
+fn a_failed_write_is_undone_and_the_next_one_takes_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, faults) = open(dir.path(), fsync());
+    append(&log, &[b"first"]).unwrap();
+    for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::Other] {
+        *faults.next_write.lock() = Some(kind);
+        let error = append(&log, &[&[9; 5000]]).unwrap_err();
+        assert_eq!(error.is_retriable(), kind != io::ErrorKind::Other, "{error}");
+    }
+    assert_eq!(append(&log, &[b"second"]).unwrap().base_offset, 1);
+    log.close().unwrap();
+    let (log, _) = open(dir.path(), fsync());
+    assert_eq!(values(&log), [&b"first"[..], b"second"]);
+}
+
+#[test]
+fn a_write_that_cannot_be_undone_ends_the_appends() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, faults) = open(dir.path(), fsync());
+    append(&log, &[b"first"]).unwrap();
+    *faults.next_write.lock() = Some(io::ErrorKind::StorageFull);
+    *faults.next_set_len.lock() = Some(io::ErrorKind::Other);
+    let error = append(&log, &[&[9; 5000]]).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Storage { .. }), "{error}");
+    assert!(append(&log, &[b"second"]).is_err());
+    drop(log);
+    let (log, _) = open(dir.path(), fsync());
+    assert_eq!(values(&log), [b"first"], "the torn end was cut");
+}
+
+#[test]
+fn a_roll_that_fails_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, faults) = open(dir.path(), fsync().internal_segment_bytes(300));
+    append(&log, &[&[7; 200]]).unwrap();
+    *faults.next_create.lock() = Some(io::ErrorKind::StorageFull);
+    assert!(append(&log, &[&[7; 200]]).unwrap_err().is_retriable());
+    let appended = append(&log, &[&[7; 200]]).unwrap();
+    assert!(appended.rolled && appended.base_offset == 1);
+    log.sync_to(2).unwrap();
+    assert_eq!(values(&log).len(), 2);
+}
+
+#[test]
+fn those_who_wait_share_a_sync() {
+    const WAITERS: i64 = 16;
+    let dir = tempfile::tempdir().unwrap();
+    let (log, faults) = open(dir.path(), fsync());
+    let before = faults.syncs.load(Ordering::SeqCst);
+    faults.hold_syncs();
+    thread::scope(|scope| {
+        append(&log, &[b"first"]).unwrap();
+        scope.spawn(|| log.sync_to(1).unwrap());
+        while faults.syncs.load(Ordering::SeqCst) == before {
+            thread::yield_now(); // until the first sync is under way
+        }
+        for offset in 1..=WAITERS {
+            append(&log, &[b"more"]).unwrap();
+            let log = &log;
+            scope.spawn(move || log.sync_to(offset + 1).unwrap());
+        }
+        faults.release();
+    });
+    assert_eq!(log.durable(), WAITERS + 1);
+    assert_eq!(faults.syncs.load(Ordering::SeqCst) - before, 2, "one for the first, one for all the others");
+}
+
+#[test]
+fn a_failed_sync_fails_all_who_wait_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, faults) = open(dir.path(), fsync());
+    *faults.next_sync.lock() = Some(io::ErrorKind::Other);
+    faults.hold_syncs();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            append(&log, &[b"doubtful"]).unwrap();
+        }
+        let threads: Vec<_> = (1..=8)
+            .map(|end| {
+                scope.spawn({
+                    let log = &log;
+                    move || log.sync_to(end)
+                })
+            })
+            .collect();
+        faults.release();
+        assert!(threads.into_iter().all(|thread| thread.join().unwrap().is_err()));
+    });
+}
+
+#[test]
+fn a_segment_rolls_by_record_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path(), fsync().segment_age(std::time::Duration::from_millis(100)));
+    let append_at = |timestamp| {
+        let mut builder = BatchBuilder::new();
+        builder.push(timestamp, None, Some(b"v"), std::iter::empty());
+        log.append(builder.finish(Compression::None, None).unwrap(), 0).unwrap().rolled
+    };
+    let rolls: Vec<_> = [1000, 1100, 1101, 1050, 1201, 1202].map(append_at).into();
+    assert_eq!(rolls, [false, false, true, false, false, true], "strictly more than segment.ms behind the first batch");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Every fetch against the naive rule: batches in a row from the one that holds the offset, as long as they fit.
+    #[test]
+    fn a_fetch_is_what_a_walk_over_all_batches_gives(
+        batches in vec((1..5usize, 1..300usize), 1..60),
+        segment_bytes in 600..5000u64,
+        interval in prop_oneof![Just(0), 1..2000u64],
+        budgets in vec(0..6000usize, 1..8),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let config = TopicConfig::new().durability(Durability::Os);
+        let (log, _) = open(dir.path(), config.internal_segment_bytes(segment_bytes).index_interval_bytes(interval));
+        let mut model: Vec<(Offset, Offset, usize)> = Vec::new();
+        for (count, len) in &batches {
+            let value = vec![3; *len / count];
+            let appended = append(&log, &vec![value.as_slice(); *count]);
+            let size = log.size() as usize - model.iter().map(|(_, _, size)| size).sum::<usize>();
+            if let Ok(appended) = appended {
+                model.push((appended.base_offset, appended.end, size));
+            }
+        }
+        let log_end = model.last().map_or(0, |(_, end, _)| *end);
+        for offset in 0..log_end {
+            for budget in &budgets {
+                for at_least_one in [true, false] {
+                    let fetched = log.fetch(offset, *budget, at_least_one).unwrap();
+                    let (mut len, mut next_offset) = (0, offset);
+                    for (at, (_, end, size)) in model.iter().filter(|(_, end, _)| offset < *end).enumerate() {
+                        if len + size > *budget && !(at_least_one && at == 0) {
+                            break;
+                        }
+                        (len, next_offset) = (len + size, *end);
+                    }
+                    prop_assert_eq!((fetched.len(), fetched.next_offset()), (len, next_offset), "{} {}", offset, budget);
+                    let records = fetched.decode(true).unwrap();
+                    prop_assert!(records.iter().map(|record| record.offset()).eq(offset..next_offset.max(offset)));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! A disk for tests: the real one, whose operations can be counted, held up and failed.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use super::disk::{Disk, DiskEntry, DiskFile, OpenMode, RealDisk};
+use crate::sync::{Arc, AtomicUsize, Condvar, Mutex, Ordering};
+
+/// The real disk with faults.
+#[derive(Debug, Default)]
+pub(crate) struct FaultyDisk(Arc<Faults>);
+
+/// What goes wrong next. Each fault happens once.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    pub(crate) next_sync: Mutex<Option<io::ErrorKind>>,
+    /// The write leaves half of its bytes behind.
+    pub(crate) next_write: Mutex<Option<io::ErrorKind>>,
+    pub(crate) next_set_len: Mutex<Option<io::ErrorKind>>,
+    pub(crate) next_create: Mutex<Option<io::ErrorKind>>,
+    /// Syncs that have begun.
+    pub(crate) syncs: AtomicUsize,
+    held: Mutex<bool>,
+    released: Condvar,
+}
+
+impl FaultyDisk {
+    pub(crate) fn faults(&self) -> Arc<Faults> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Faults {
+    /// Lets syncs begin but not end, until [`release`](Faults::release).
+    pub(crate) fn hold_syncs(&self) {
+        *self.held.lock() = true;
+    }
+
+    pub(crate) fn release(&self) {
+        *self.held.lock() = false;
+        self.released.notify_all();
+    }
+}
+
+fn fail(fault: &Mutex<Option<io::ErrorKind>>) -> io::Result<()> {
+    fault.lock().take().map_or(Ok(()), |kind| Err(kind.into()))
+}
+
+impl Disk for FaultyDisk {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.create_dir(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DiskEntry>> {
+        RealDisk.list(dir)
+    }
+
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        if mode == OpenMode::Create {
+            fail(&self.0.next_create)?;
+        }
+        Ok(Arc::new(FaultyFile { file: RealDisk.open(path, mode)?, faults: Arc::clone(&self.0) }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove_file(path)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.remove_dir(dir)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.sync_dir(dir)
+    }
+}
+
+#[derive(Debug)]
+struct FaultyFile {
+    file: Arc<dyn DiskFile>,
+    faults: Arc<Faults>,
+}
+
+impl DiskFile for FaultyFile {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], pos: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, pos)
+    }
+
+    fn write_at(&self, bytes: &[u8], pos: u64) -> io::Result<()> {
+        if self.faults.next_write.lock().is_some() {
+            self.file.write_at(bytes.get(..bytes.len() / 2).unwrap_or_default(), pos)?;
+        }
+        fail(&self.faults.next_write)?;
+        self.file.write_at(bytes, pos)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.faults.syncs.fetch_add(1, Ordering::SeqCst);
+        let mut held = self.faults.held.lock();
+        while *held {
+            self.faults.released.wait(&mut held);
+        }
+        drop(held);
+        fail(&self.faults.next_sync)?;
+        self.file.sync()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        fail(&self.faults.next_set_len)?;
+        self.file.set_len(len)
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        self.file.drop_cache()
+    }
+
+    fn as_file(&self) -> &File {
+        self.file.as_file()
+    }
+}
