@@ -58,7 +58,13 @@ impl Broker {
     /// [`NotADataDirectory`](crate::ErrorKind::NotADataDirectory) if it holds something else, and what the system
     /// refuses. Nothing is changed in the first two cases.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
-        Broker::open_on(directory.as_ref(), Arc::new(RealDisk), Arc::new(SystemClock))
+        let path = directory.as_ref();
+        if path.as_os_str().is_empty() {
+            return Err(Error::illegal_argument("the path of the data directory is empty"));
+        }
+        // A process may change its working directory while the broker makes new files.
+        let path = std::path::absolute(path).map_err(|error| Error::io("find the data directory", path, error))?;
+        Broker::open_on(&path, Arc::new(RealDisk), Arc::new(SystemClock))
     }
 
     fn open_on(path: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self> {
@@ -70,7 +76,7 @@ impl Broker {
         let place = TopicPlace { dir: path.into(), disk, clock: Arc::clone(&clock), flusher };
         let (topics, mut recovery) = Topics::open(place, directory.clean)?;
         let topics = Arc::new(topics);
-        let (coordinator, clamped) = Coordinator::open(Arc::clone(&topics), Arc::clone(&clock))?;
+        let (coordinator, clamped) = Coordinator::open(Arc::clone(&topics), Arc::clone(&clock));
         recovery.created = directory.created;
         recovery.clean = directory.clean;
         recovery.clamped_offsets = clamped;

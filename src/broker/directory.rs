@@ -33,9 +33,6 @@ impl DataDirectory {
     /// The mark of a close in order is removed before anything is loaded: if this process ends now, the next one has to
     /// look at everything.
     pub(super) fn open(path: &Path, disk: Arc<dyn Disk>) -> Result<Self> {
-        if path.as_os_str().is_empty() {
-            return Err(Error::illegal_argument("the path of the data directory is empty"));
-        }
         let is_new = !path.exists();
         disk.create_dir(path).map_err(|error| Error::io("create the data directory", path, error))?;
         refuse_foreign(path, &*disk)?; // before the lock file is left in it
@@ -65,7 +62,7 @@ impl DataDirectory {
         let path = self.path.join(META_PROPERTIES);
         write_atomically(&*self.disk, &path, text.as_bytes()).map_err(|error| Error::io("write", &path, error))?;
         // A directory made by this call has an entry of its own that must not get lost.
-        if let Some(parent) = self.path.canonicalize().ok().as_deref().and_then(Path::parent).filter(|_| is_new) {
+        if let Some(parent) = self.path.parent().filter(|_| is_new) {
             self.disk.sync_dir(parent).map_err(|error| Error::io("sync", parent, error))?;
         }
         Ok(())

@@ -81,7 +81,7 @@ impl Consumer {
         let mut names: Vec<Arc<str>> = topics.iter().map(|topic| topic.as_ref().into()).collect();
         names.sort();
         names.dedup();
-        self.subscription.mode = Mode::Topics(names);
+        self.subscription.mode = Mode::Topics { names, joined: false };
         self.subscription.partitions.iter_mut().for_each(|state| state.buffer = None);
         Ok(())
     }
@@ -95,7 +95,7 @@ impl Consumer {
     /// [`IllegalState`](ErrorKind::IllegalState) while topics are subscribed to,
     /// [`UnknownTopicOrPartition`](ErrorKind::UnknownTopicOrPartition).
     pub fn assign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
-        if matches!(self.subscription.mode, Mode::Topics(_)) {
+        if matches!(self.subscription.mode, Mode::Topics { .. }) {
             return Err(exclusive_modes());
         }
         if partitions.is_empty() {
@@ -242,29 +242,26 @@ impl Consumer {
         self.config.get_group_id().ok_or_else(|| Error::new(ErrorKind::InvalidGroupId))
     }
 
-    /// Becomes a member and takes the partitions of the topics subscribed to.
+    /// Becomes a member and takes the partitions of the topics subscribed to, once for each subscription.
     fn join_if_needed(&mut self) -> Result<()> {
-        let topics = match &self.subscription.mode {
+        let names = match &self.subscription.mode {
             Mode::None => {
                 return Err(Error::illegal_state(
                     "the consumer is neither subscribed to topics nor assigned partitions",
                 ));
             }
-            Mode::Assigned => return Ok(()),
-            Mode::Topics(topics) => topics,
+            Mode::Assigned | Mode::Topics { joined: true, .. } => return Ok(()),
+            Mode::Topics { names, joined: false } => names.clone(),
         };
         let mut partitions = Vec::new();
-        for topic in topics {
-            partitions.extend(self.engine.topics.get(topic)?.partitions().iter().cloned());
+        for name in &names {
+            partitions.extend(self.engine.topics.get(name)?.partitions().iter().cloned());
         }
         if self.membership.is_none() {
             self.membership = Some(self.engine.coordinator.join(self.group()?)?);
         }
-        if self.subscription.partitions.len() != partitions.len()
-            || partitions.iter().any(|partition| self.subscription.get_mut(partition.name()).is_err())
-        {
-            self.subscription.set_partitions(partitions);
-        }
+        self.subscription.set_partitions(partitions);
+        self.subscription.mode = Mode::Topics { names, joined: true };
         Ok(())
     }
 

@@ -13,8 +13,8 @@ use crate::types::{Offset, TopicPartition};
 pub(super) enum Mode {
     #[default]
     None,
-    /// The group assigns partitions of these topics.
-    Topics(Vec<Arc<str>>),
+    /// The group assigns partitions of these topics; `joined` once it has.
+    Topics { names: Vec<Arc<str>>, joined: bool },
     /// The application chose the partitions.
     Assigned,
 }

@@ -34,28 +34,32 @@ pub(crate) struct Coordinator {
 impl Coordinator {
     /// Replays `__consumer_offsets`, if it is there. Also returns the number of committed offsets that lay behind the
     /// end of their partition and were set back to it.
-    pub(crate) fn open(topics: Arc<Topics>, clock: Arc<dyn Clock>) -> Result<(Self, usize)> {
+    pub(crate) fn open(topics: Arc<Topics>, clock: Arc<dyn Clock>) -> (Self, usize) {
         let mut coordinator =
             Coordinator { topics, clock, machine: Mutex::new(GroupMachine::default()), failed: HashMap::new() };
-        let Ok(topic) = coordinator.topics.get(OFFSETS_TOPIC) else { return Ok((coordinator, 0)) };
+        let Ok(topic) = coordinator.topics.get(OFFSETS_TOPIC) else { return (coordinator, 0) };
         for partition in topic.partitions() {
             let replayed = replay(partition, coordinator.machine.get_mut());
             if let Err(error) = replayed {
                 coordinator.failed.insert(partition.name().partition(), error);
             }
         }
-        let clamped = coordinator.clamp()?;
-        Ok((coordinator, clamped))
+        let clamped = coordinator.clamp(topic.partition_count());
+        (coordinator, clamped)
     }
 
-    fn clamp(&self) -> Result<usize> {
+    /// Sets offsets back that lie behind the end of their partition. Where that cannot be written, because the disk is
+    /// full, say, the groups of that partition are not served: they would pass over records.
+    fn clamp(&mut self, partitions: i32) -> usize {
         let log_end = |partition: &TopicPartition| self.topics.partition(partition).ok()?.log_end().ok();
         let records = self.machine.lock().clamp(log_end, self.clock.now());
         let count = records.len();
         for (group, record) in records {
-            self.write(&group, |_| Ok(vec![record]))?;
+            if let Err(error) = self.write(&group, |_| Ok(vec![record])) {
+                self.failed.insert(partition_for_group(&group, partitions), error);
+            }
         }
-        Ok(count)
+        count
     }
 
     /// Makes a new member of the group. It gets all partitions of the topics it subscribes to.

@@ -27,7 +27,10 @@ pub(crate) struct Log {
     /// Whether a sync is under way, and where those wait who want to know how it ended.
     pub(super) syncing: Mutex<bool>,
     pub(super) synced: Condvar,
-    /// Held while files are sealed and the checkpoint is written, so that checkpoints never go back.
+    /// What the checkpoint file says: all records below are durable, and that is on the disk. Raised under `sealing`; a
+    /// stale value costs one more sealing.
+    pub(super) recovery_point: AtomicI64,
+    /// Held while segments are sealed and the checkpoint is written, so that checkpoints never go back.
     pub(super) sealing: Mutex<()>,
     /// Why nothing more is appended. Set once, by a failed sync, a torn write or a panic.
     pub(super) failure: OnceLock<Error>,
@@ -53,8 +56,14 @@ pub(super) struct Writer {
 
 impl Log {
     /// A log over `segments`, which recovery found whole and durable.
-    pub(super) fn new(place: LogPlace, sealed: Vec<Arc<Segment>>, active: Arc<Segment>, log_start: Offset) -> Self {
+    pub(super) fn new(
+        place: LogPlace,
+        (sealed, active): (Vec<Arc<Segment>>, Arc<Segment>),
+        log_start: Offset,
+        recovery_point: Offset,
+    ) -> Self {
         Log {
+            recovery_point: AtomicI64::new(recovery_point),
             log_start: AtomicI64::new(log_start),
             durable: AtomicI64::new(active.written().offset),
             writer: Mutex::new(Writer { indexer: active.indexer(), active: Arc::clone(&active), closed: false }),
@@ -128,33 +137,41 @@ impl Log {
             writer.active.finish(&writer.indexer);
         }
         self.sync_to(self.log_end())?;
-        self.seal(self.view.load().segments())
+        self.seal(true)
     }
 
-    /// Makes segments that were rolled over durable, writes their index files, and moves the recovery point.
+    /// Makes segments that were rolled over durable, writes their index files, and moves the recovery point to the
+    /// base of the active segment.
     pub(crate) fn seal_rolled(&self) -> Result<()> {
-        let view = self.view.load_full();
-        let rolled = view.segments().split_last().map_or(&[][..], |(_, rolled)| rolled);
-        self.seal(rolled)
+        self.seal(false)
     }
 
-    fn seal(&self, segments: &[Arc<Segment>]) -> Result<()> {
+    pub(super) fn seal(&self, with_active: bool) -> Result<()> {
         let _sealing = self.sealing.lock();
-        for segment in segments {
+        let view = self.view.load_full();
+        let active = view.active();
+        let segments = view.segments();
+        let to_seal = if with_active { segments } else { segments.split_last().map_or(segments, |(_, rolled)| rolled) };
+        for segment in to_seal {
             segment.seal().map_err(|error| self.fail(sync_failed(&segment.path(), error)))?;
         }
-        let Some(last) = segments.last() else { return Ok(()) };
-        let active = Arc::clone(self.view.load().active());
+        let end = active.written();
         let checkpoint = Checkpoint {
-            recovery_point: last.written().offset,
+            recovery_point: if with_active { end.offset } else { active.base() },
             log_start: self.log_start(),
-            log_end: active.written().offset,
+            log_end: end.offset,
             active_base: active.base(),
-            active_size: active.written().file_pos,
+            active_size: end.file_pos,
         };
-        checkpoint
-            .store(&*self.place.disk, &self.place.dir)
-            .map_err(|error| Error::io("write the checkpoint", &self.place.dir, error).in_partition(self.partition()))
+        checkpoint.store(&*self.place.disk, &self.place.dir).map_err(|error| self.checkpoint_failed(error))?;
+        self.recovery_point.store(checkpoint.recovery_point, Ordering::Release);
+        Ok(())
+    }
+
+    /// Without room for the checkpoint the caller tries again. Any other error is one of the device.
+    fn checkpoint_failed(&self, error: std::io::Error) -> Error {
+        let error = Error::io("write the checkpoint", &self.place.dir, error).in_partition(self.partition());
+        if error.is_retriable() { error } else { self.fail(error) }
     }
 }
 

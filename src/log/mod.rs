@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `<base>.log`, `.index`, `.timeindex` | the segments, see [`crate::segment`] |
 //! | `thalweg-checkpoint` | how far everything is known to be durable, see [`checkpoint`] |
-//! | `<base>.log.<position>.corrupt` | bytes that recovery cut off and could not account for |
+//! | `<base>.log.<position>.corrupt`, `<base>.log.corrupt` | what recovery cut off and could not account for |
 //!
 //! # Invariants
 //!
@@ -43,4 +43,5 @@ pub(crate) use append::Appended;
 pub(crate) use log::{Log, LogPlace};
 pub use read::Fetched;
 pub use records::{Records, RecordsIter};
+pub(crate) use recover::LeftBy;
 pub use recover::{Cut, PartitionRecovery};

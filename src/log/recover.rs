@@ -2,36 +2,55 @@
 //!
 //! After a clean close the checkpoint says where the log ends, and only the last batch is looked at. Otherwise every
 //! segment from the one that holds the recovery point on is synced, read back from the device, and walked with every
-//! check. What is there decides:
+//! check. What is found decides:
 //!
 //! | where | what is found | done |
 //! |---|---|---|
-//! | last segment, behind the recovery point | a batch whose end is missing, or zeros | cut off |
-//! | last segment, behind the recovery point | anything else that is not a batch | cut off, kept in a side file |
-//! | last segment, below the recovery point | damage | the partition does not open |
-//! | a segment with others behind it | damage, or offsets of the next one | the partition does not open |
+//! | at or behind the recovery point | a batch whose end is missing, or zeros, and no whole batch behind | cut off |
+//! | at or behind the recovery point | anything else that is not a batch | cut off, the bytes kept in a side file |
+//! | a segment behind a cut, or behind a gap in the offsets | batches or nothing | taken out of the log, batches kept |
+//! | below the recovery point | damage, or the end of the log | the partition does not open, nothing is changed |
 //! | below the segment of the recovery point | not looked at | found when it is read |
+//!
+//! That the segments behind a cut can go follows from the order of syncs: nothing in a new segment is called durable
+//! before a checkpoint has the recovery point at its base (see [`sync`](super::sync)).
 //!
 //! The sync before the walk is not for the writes of this process: a sync that failed before the crash can have left
 //! pages in the cache that never reached the device, and what is read from such a page is no evidence (log.md 11).
 
+use std::ffi::OsString;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::Checkpoint;
 use super::log::{Log, LogPlace, sync_failed};
 use crate::error::{Error, ErrorKind, Result};
-use crate::segment::{Damage, End, Indexer, Indexes, Scan, Segment, SegmentFile, SegmentPlace, scan};
+use crate::segment::{
+    Damage, End, Indexer, Indexes, Scan, Segment, SegmentFile, SegmentPlace, holds_batch_behind, scan,
+};
 use crate::sync::Arc;
 use crate::sys::{DiskFile, OpenMode};
 use crate::types::{FilePos, Offset, TopicPartition};
 
+/// How the last user left a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LeftBy {
+    /// It was closed in order.
+    Close,
+    /// The process or the system ended.
+    Crash,
+    /// Somebody put it here: it has no checkpoint, and compaction may have left gaps anywhere.
+    Import,
+}
+
 /// What opening one partition found and did.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PartitionRecovery {
     /// The partition.
     pub partition: TopicPartition,
-    /// Segments of the log.
+    /// Segments of the log, before anything was cut.
     pub segments: usize,
     /// Bytes that were read and checked; after a clean close only the last batch is, which does not count.
     pub scanned_bytes: u64,
@@ -41,106 +60,121 @@ pub struct PartitionRecovery {
 
 /// The end of a log that was cut off because it is not a row of whole batches.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Cut {
-    /// The segment file.
+    /// The segment file in which the log ends now.
     pub file: PathBuf,
     /// Bytes of the file that stayed.
     pub file_pos: u64,
-    /// Bytes cut off.
+    /// Bytes cut off, those of segments behind it included.
     pub bytes: u64,
     /// The offset that the next record gets.
     pub log_end: Offset,
-    /// What was found in place of a batch.
+    /// What was found in place of the next batch.
     pub reason: String,
     /// Where the bytes were kept, if they may be more than a batch whose end is missing.
-    pub kept_in: Option<PathBuf>,
+    pub kept_in: Vec<PathBuf>,
 }
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Cut { file, file_pos, bytes, log_end, reason, .. } = self;
+        let Cut { file, file_pos, bytes, log_end, reason, kept_in } = self;
         write!(f, "cut {bytes} bytes from byte {file_pos} of {}: {reason}; log end {log_end}", file.display())?;
-        match &self.kept_in {
-            Some(kept_in) => write!(f, "; kept in {}", kept_in.display()),
-            None => Ok(()),
-        }
+        kept_in.iter().try_for_each(|path| write!(f, "; kept in {}", path.display()))
     }
 }
 
 impl Log {
-    /// Opens the log in `place`, or creates it in an empty directory. `clean` tells whether the broker was closed in
-    /// order when it last had the directory open.
+    /// Opens the log in `place`, or creates it in an empty directory.
     ///
     /// # Errors
     ///
-    /// `Io` where the system refuses something, `CorruptRecord` where damage is found that is no torn end.
-    pub(crate) fn open(place: LogPlace, clean: bool) -> Result<(Self, PartitionRecovery)> {
+    /// `Io` where the system refuses something, `CorruptRecord` where damage is found that no crash can have left.
+    pub(crate) fn open(place: LogPlace, left_by: LeftBy) -> Result<(Self, PartitionRecovery)> {
         let checkpoint = Checkpoint::load(&*place.disk, &place.dir);
-        let found = Found::list(&place)?;
+        let found = list_segments(&place)?;
         let recovery = PartitionRecovery {
             partition: place.partition.clone(),
-            segments: found.segments.len().max(1),
+            segments: found.len().max(1),
             scanned_bytes: 0,
             cut: None,
         };
-        let Some((last, sealed)) = found.segments.split_last() else {
+        let Some((last, sealed)) = found.split_last() else {
             return create(place, checkpoint).map(|log| (log, recovery));
         };
-        let recovering = Recovering { place: &place, checkpoint, recovery };
-        let trusted = if clean { recovering.trust_checkpoint(last) } else { None };
-        let (sealed, active, recovery) = match trusted {
-            Some(active) => (recovering.open_unscanned(sealed, active.base())?, active, recovering.recovery),
-            None => recovering.scan(sealed, last)?,
+        let mut recovering = Recovering { place: &place, checkpoint, left_by, recovery };
+        let trusted = if left_by == LeftBy::Close { recovering.trust_checkpoint(last) } else { None };
+        let segments = match trusted {
+            Some(active) => (recovering.open_unscanned(sealed, active.base())?, active),
+            None => recovering.scan(&found)?,
         };
+        let recovery = recovering.recovery;
+        let recovery_point = checkpoint.map_or(0, |checkpoint| checkpoint.recovery_point);
         let log_start = checkpoint.map_or(0, |checkpoint| checkpoint.log_start);
-        let log_start = log_start.max(sealed.first().unwrap_or(&active).base());
-        if active.written().offset < log_start {
-            return Err(corrupt(
-                &place,
-                &active.path(),
-                active.written(),
-                format!("the log ends before its start, {log_start}"),
-            ));
+        let log_start = log_start.max(segments.0.first().unwrap_or(&segments.1).base());
+        let end = segments.1.written();
+        for (what, offset) in [("recovery point", recovery_point), ("start", log_start)] {
+            if end.offset < offset {
+                return Err(corrupt(
+                    &place,
+                    &segments.1.path(),
+                    end,
+                    format!("the log ends below its {what}, {offset}"),
+                ));
+            }
         }
-        Ok((Log::new(place, sealed, active, log_start), recovery))
+        let log = Log::new(place, segments, log_start, recovery_point);
+        if left_by == LeftBy::Import {
+            log.seal(true)?; // from now on the checkpoint tells where gaps are no sign of a lost end
+        }
+        Ok((log, recovery))
     }
 }
 
 /// A new log at the log start that the checkpoint has, else at 0.
 fn create(place: LogPlace, checkpoint: Option<Checkpoint>) -> Result<Log> {
     let start = checkpoint.map_or(0, |checkpoint| checkpoint.log_start);
+    if let Some(lost) = checkpoint.filter(|checkpoint| start < checkpoint.recovery_point) {
+        let end = End { offset: start, file_pos: 0 };
+        let reason = format!("no segment is there, and the log went up to {}", lost.recovery_point);
+        return Err(corrupt(&place, &place.dir, end, reason));
+    }
     let segment = Segment::create(place.segment(start, 0))
         .and_then(|segment| place.disk.sync_dir(&place.dir).map(|()| segment))
         .map_err(|error| Error::io("create the log", &place.dir, error).in_partition(&place.partition))?;
-    Ok(Log::new(place, Vec::new(), Arc::new(segment), start))
+    Ok(Log::new(place, (Vec::new(), Arc::new(segment)), start, start))
 }
 
-/// The segment files of a directory, by base.
-struct Found {
-    segments: Vec<(Offset, FilePos)>,
-}
-
-impl Found {
-    fn list(place: &LogPlace) -> Result<Self> {
-        let refused = |error| Error::io("list the directory", &place.dir, error).in_partition(&place.partition);
-        let mut segments = Vec::new();
-        for entry in place.disk.list(&place.dir).map_err(refused)? {
-            let Some(base) = SegmentFile::Log.base_of(&entry.name).filter(|_| !entry.is_dir) else { continue };
-            let len = FilePos::try_from(entry.len).ok().filter(|len| *len <= i32::MAX as FilePos).ok_or_else(|| {
-                let end = End { offset: base, file_pos: i32::MAX as FilePos };
-                corrupt(place, &place.dir.join(&entry.name), end, "a segment has less than 2^31 bytes".to_owned())
-            })?;
-            segments.push((base, len));
-        }
-        segments.sort_unstable();
-        Ok(Found { segments })
+/// Base and length of the segment files, by base.
+fn list_segments(place: &LogPlace) -> Result<Vec<(Offset, FilePos)>> {
+    let refused = |error| Error::io("list the directory", &place.dir, error).in_partition(&place.partition);
+    let mut segments = Vec::new();
+    for entry in place.disk.list(&place.dir).map_err(refused)? {
+        let Some(base) = SegmentFile::Log.base_of(&entry.name).filter(|_| !entry.is_dir) else { continue };
+        let len = FilePos::try_from(entry.len).ok().filter(|len| *len <= i32::MAX as FilePos).ok_or_else(|| {
+            let end = End { offset: base, file_pos: i32::MAX as FilePos };
+            corrupt(place, &place.dir.join(&entry.name), end, "a segment has less than 2^31 bytes".to_owned())
+        })?;
+        segments.push((base, len));
     }
+    segments.sort_unstable();
+    Ok(segments)
 }
 
 struct Recovering<'a> {
     place: &'a LogPlace,
     checkpoint: Option<Checkpoint>,
+    left_by: LeftBy,
     recovery: PartitionRecovery,
+}
+
+/// A file after its walk.
+struct Scanned {
+    place: SegmentPlace,
+    file: Arc<dyn DiskFile>,
+    len: FilePos,
+    found: Scan,
+    indexes: Indexes,
 }
 
 impl Recovering<'_> {
@@ -162,14 +196,11 @@ impl Recovering<'_> {
     /// Opens segments that need no scan. Each ends where the next one, or `next_base`, begins.
     fn open_unscanned(&self, segments: &[(Offset, FilePos)], next_base: Offset) -> Result<Vec<Arc<Segment>>> {
         let next_bases = segments.iter().skip(1).map(|(base, _)| *base).chain([next_base]);
+        let ends = next_bases.zip(segments).map(|(offset, (_, len))| End { offset, file_pos: *len });
         segments
             .iter()
-            .zip(next_bases)
-            .map(|((base, len), next_base)| {
-                let place = self.place.segment(*base, *len);
-                let end = End { offset: next_base, file_pos: *len };
-                self.open_segment(place, end, None)
-            })
+            .zip(ends)
+            .map(|((base, len), end)| self.open_segment(self.place.segment(*base, *len), end, None))
             .collect()
     }
 
@@ -178,79 +209,42 @@ impl Recovering<'_> {
         Segment::open(place, end, indexes).map(Arc::new).map_err(|error| self.refused("open the segment", &path, error))
     }
 
-    /// Reads everything from the recovery point on and cuts what is torn.
-    fn scan(
-        mut self,
-        sealed: &[(Offset, FilePos)],
-        last: &(Offset, FilePos),
-    ) -> Result<(Vec<Arc<Segment>>, Arc<Segment>, PartitionRecovery)> {
+    /// Reads everything from the recovery point on, and cuts the log where it is torn.
+    fn scan(&mut self, all: &[(Offset, FilePos)]) -> Result<(Vec<Arc<Segment>>, Arc<Segment>)> {
         let recovery_point = self.checkpoint.map_or(0, |checkpoint| checkpoint.recovery_point);
-        let unscanned = sealed.partition_point(|(base, _)| *base <= recovery_point).saturating_sub(1);
-        let unscanned = if last.0 <= recovery_point { sealed.len() } else { unscanned };
-        let (unscanned, scanned) = sealed.split_at(unscanned);
-        let first_scanned = scanned.first().unwrap_or(last).0;
-        let mut segments = self.open_unscanned(unscanned, first_scanned)?;
-
-        let next_bases = scanned.iter().skip(1).chain([last]).map(|(base, _)| *base);
-        for (segment, next_base) in scanned.iter().zip(next_bases) {
-            segments.push(self.scan_sealed(*segment, next_base)?);
-        }
-        let active = self.scan_last(*last, recovery_point)?;
-        self.place
-            .disk
-            .sync_dir(&self.place.dir)
-            .map_err(|error| self.refused("sync the directory", &self.place.dir, error))?;
-        Ok((segments, active, self.recovery))
-    }
-
-    fn scan_sealed(&mut self, (base, len): (Offset, FilePos), next_base: Offset) -> Result<Arc<Segment>> {
-        let place = self.place.segment(base, len);
-        let path = place.path(SegmentFile::Log);
-        let (_, found, indexes) = self.scan_file(&place, len)?;
-        let end = End { offset: next_base, file_pos: found.valid_end };
-        if let Some(damage) = found.damage {
-            let end = End { offset: found.next_offset, file_pos: found.valid_end };
-            return Err(corrupt(self.place, &path, end, format!("{damage}, with more segments behind it")));
-        }
-        if found.next_offset > next_base {
-            let reason =
-                format!("it holds offsets up to {}, the next segment begins at {next_base}", found.next_offset);
-            return Err(corrupt(self.place, &path, end, reason));
-        }
-        self.open_segment(place, end, Some(indexes))
-    }
-
-    fn scan_last(&mut self, (base, len): (Offset, FilePos), recovery_point: Offset) -> Result<Arc<Segment>> {
-        let place = self.place.segment(base, len);
-        let path = place.path(SegmentFile::Log);
-        let (file, found, indexes) = self.scan_file(&place, len)?;
-        let end = End { offset: found.next_offset, file_pos: found.valid_end };
-        if let Some(damage) = found.damage {
-            if found.next_offset < recovery_point {
-                let reason = format!("{damage}, below the recovery point {recovery_point}");
-                return Err(corrupt(self.place, &path, end, reason));
+        let first = all.partition_point(|(base, _)| *base <= recovery_point).saturating_sub(1);
+        let (unscanned, to_scan) = all.split_at(first);
+        let first_base = to_scan.first().map_or(0, |(base, _)| *base);
+        let mut segments = self.open_unscanned(unscanned, first_base)?;
+        for (at, (base, len)) in to_scan.iter().enumerate() {
+            let behind = to_scan.get(at + 1..).unwrap_or_default();
+            let scanned = self.scan_file(self.place.segment(*base, *len), *len)?;
+            let next_base = behind.first().map(|(base, _)| *base);
+            let is_cut = scanned.found.damage.is_some() || next_base.is_some_and(|next| !self.joins(&scanned, next));
+            if is_cut {
+                self.cut(&scanned, behind, recovery_point)?;
             }
-            let kept_in = match damage {
-                Damage::Torn | Damage::Zeros => None,
-                Damage::Malformed(_) => Some(self.keep_end(&*file, &path, found.valid_end, len)?),
-            };
-            // Synced before anything is appended: what is cut must not come back behind new batches.
-            file.set_len(u64::from(found.valid_end)).map_err(|error| self.refused("cut the segment", &path, error))?;
-            file.sync().map_err(|error| sync_failed(&path, error).in_partition(&self.place.partition))?;
-            self.recovery.cut = Some(Cut {
-                file: path,
-                file_pos: u64::from(found.valid_end),
-                bytes: u64::from(len - found.valid_end),
-                log_end: found.next_offset,
-                reason: damage.to_string(),
-                kept_in,
-            });
+            let Scanned { place, found, indexes, .. } = scanned;
+            // Behind compacted offsets the next segment may begin later than this one ends.
+            let offset = next_base.filter(|_| !is_cut).unwrap_or(found.next_offset);
+            segments.push(self.open_segment(place, End { offset, file_pos: found.valid_end }, Some(indexes))?);
+            if is_cut {
+                break;
+            }
         }
-        self.open_segment(place, end, Some(indexes))
+        self.sync_dir()?;
+        let active = segments.pop().ok_or_else(|| Error::storage("no segment was found"))?; // `all` is not empty
+        Ok((segments, active))
+    }
+
+    /// Whether the segment at `next` goes on where this one ends.
+    fn joins(&self, scanned: &Scanned, next: Offset) -> bool {
+        let end = scanned.found.next_offset;
+        if self.left_by == LeftBy::Import { end <= next } else { end == next }
     }
 
     /// Walks a file from its beginning, as the device has it, and makes its indexes.
-    fn scan_file(&mut self, place: &SegmentPlace, len: FilePos) -> Result<(Arc<dyn DiskFile>, Scan, Indexes)> {
+    fn scan_file(&mut self, place: SegmentPlace, len: FilePos) -> Result<Scanned> {
         let path = place.path(SegmentFile::Log);
         let file = place.disk.open(&path, OpenMode::Write).map_err(|error| self.refused("open", &path, error))?;
         file.sync().map_err(|error| sync_failed(&path, error).in_partition(&self.place.partition))?;
@@ -262,34 +256,108 @@ impl Recovering<'_> {
         .map_err(|error| self.refused("read the segment", &path, error))?;
         indexer.note_end(&indexes);
         self.recovery.scanned_bytes += u64::from(len);
-        Ok((file, found, indexes))
+        Ok(Scanned { place, file, len, found, indexes })
     }
 
-    /// Copies the bytes behind `from` into a side file; durable before they are cut off.
-    fn keep_end(&self, file: &dyn DiskFile, path: &Path, from: FilePos, len: FilePos) -> Result<PathBuf> {
-        let mut kept_in = path.as_os_str().to_owned();
-        kept_in.push(format!(".{from}.corrupt"));
-        let kept_in = PathBuf::from(kept_in);
-        let copy = || -> std::io::Result<()> {
+    /// Ends the log at the end of the batches of `scanned`. The segments `behind` go first, so that a crash in between
+    /// leaves the same to be found again.
+    fn cut(&mut self, scanned: &Scanned, behind: &[(Offset, FilePos)], recovery_point: Offset) -> Result<()> {
+        let Scanned { place, file, len, found, .. } = scanned;
+        let path = place.path(SegmentFile::Log);
+        let end = End { offset: found.next_offset, file_pos: found.valid_end };
+        let mut reason = match (found.damage, behind.first()) {
+            (Some(damage), _) => damage.to_string(),
+            (None, Some((next, _))) => format!("the next segment begins at offset {next}"),
+            (None, None) => return Ok(()),
+        };
+        if end.offset < recovery_point {
+            reason.push_str(&format!(", below the recovery point {recovery_point}"));
+            return Err(corrupt(self.place, &path, end, reason));
+        }
+        let mut kept_in = Vec::new();
+        for (base, len) in behind.iter().rev() {
+            kept_in.extend(self.set_aside(*base, *len)?);
+        }
+        if self.is_worth_keeping(scanned)? {
+            kept_in.push(self.keep_end(&**file, &path, (end.file_pos, *len))?);
+        }
+        if end.file_pos < *len {
+            // Synced before anything is appended: what is cut must not come back behind new batches.
+            file.set_len(u64::from(end.file_pos)).map_err(|error| self.refused("cut the segment", &path, error))?;
+            file.sync().map_err(|error| sync_failed(&path, error).in_partition(&self.place.partition))?;
+        }
+        self.recovery.cut = Some(Cut {
+            file_pos: u64::from(end.file_pos),
+            bytes: u64::from(len - end.file_pos) + behind.iter().map(|(_, len)| u64::from(*len)).sum::<u64>(),
+            log_end: end.offset,
+            file: path,
+            reason,
+            kept_in,
+        });
+        Ok(())
+    }
+
+    fn is_worth_keeping(&self, scanned: &Scanned) -> Result<bool> {
+        let Scanned { place, file, len, found, .. } = scanned;
+        match found.damage {
+            None | Some(Damage::Zeros) => Ok(false),
+            Some(Damage::Malformed(_)) => Ok(true),
+            Some(Damage::Torn) => holds_batch_behind(&**file, (found.valid_end, *len), (place.base, found.next_offset))
+                .map_err(|error| self.refused("read the segment", &place.path(SegmentFile::Log), error)),
+        }
+    }
+
+    /// Copies the bytes of a range into a side file; durable before they are cut off.
+    fn keep_end(&self, file: &dyn DiskFile, path: &Path, (from, end): (FilePos, FilePos)) -> Result<PathBuf> {
+        let kept_in = with_suffix(path, &format!(".{from}.corrupt"));
+        let copy = || -> io::Result<()> {
             let copy = self.place.disk.open(&kept_in, OpenMode::Create)?;
             let mut piece = vec![0; 256 * 1024];
-            let (mut at, end) = (u64::from(from), u64::from(len));
-            while at < end {
+            let mut at = u64::from(from);
+            while at < u64::from(end) {
                 let read = file.read_at(&mut piece, at)?;
                 let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
                 copy.write_at(bytes, at - u64::from(from))?;
                 at += read as u64;
             }
-            copy.sync()?;
-            self.place.disk.sync_dir(&self.place.dir)
+            copy.sync()
         };
         copy().map_err(|error| self.refused("keep the end of the segment in", &kept_in, error))?;
+        self.sync_dir()?;
         Ok(kept_in)
     }
 
-    fn refused(&self, operation: &'static str, path: &Path, error: std::io::Error) -> Error {
+    /// Takes a whole segment out of the log. Its batches stay, under a name that is not a segment's.
+    fn set_aside(&self, base: Offset, len: FilePos) -> Result<Option<PathBuf>> {
+        let (disk, place) = (&self.place.disk, self.place.segment(base, len));
+        let path = place.path(SegmentFile::Log);
+        let kept_in = (len > 0).then(|| with_suffix(&path, ".corrupt"));
+        match &kept_in {
+            Some(kept_in) => disk.rename(&path, kept_in),
+            None => disk.remove_file(&path),
+        }
+        .map_err(|error| self.refused("take the segment out of the log", &path, error))?;
+        for index in [SegmentFile::OffsetIndex, SegmentFile::TimeIndex] {
+            let _ = disk.remove_file(&place.path(index)); // usually not there, and checked before it is used
+        }
+        self.sync_dir()?;
+        Ok(kept_in)
+    }
+
+    fn sync_dir(&self) -> Result<()> {
+        let LogPlace { disk, dir, .. } = self.place;
+        disk.sync_dir(dir).map_err(|error| self.refused("sync the directory", dir, error))
+    }
+
+    fn refused(&self, operation: &'static str, path: &Path, error: io::Error) -> Error {
         Error::io(operation, path, error).in_partition(&self.place.partition)
     }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
 }
 
 fn corrupt(place: &LogPlace, path: &Path, end: End, reason: String) -> Error {

@@ -35,8 +35,15 @@ impl Log {
     }
 
     /// Syncs all that is written now, oldest segment first, and moves the ends. One caller at a time.
+    ///
+    /// Before anything in a new segment is called durable, those before it are sealed and the checkpoint says so. From
+    /// that follows what recovery relies on: where a segment behind the recovery point is torn, nothing in the segments
+    /// behind it was ever promised.
     fn sync_written(&self) -> Result<()> {
         let view = self.view.load_full();
+        if self.recovery_point.load(Ordering::Acquire) < view.active().base() {
+            self.seal_rolled()?;
+        }
         for segment in view.segments_from(self.durable()) {
             let end = segment.sync().map_err(|error| self.fail(sync_failed(&segment.path(), error)))?;
             self.durable.fetch_max(end.offset, Ordering::Release);

@@ -19,7 +19,7 @@ fn open(dir: &Path, config: TopicConfig) -> (Log, Arc<Faults>) {
     let disk = FaultyDisk::default();
     let faults = disk.faults();
     let place = LogPlace { partition: TopicPartition::new("t", 0), dir: dir.into(), disk: Arc::new(disk), config };
-    (Log::open(place, false).unwrap().0, faults)
+    (Log::open(place, super::LeftBy::Crash).unwrap().0, faults)
 }
 
 fn append(log: &Log, values: &[&[u8]]) -> Result<super::Appended> {
@@ -72,6 +72,27 @@ fn a_high_watermark_that_lags_over_a_roll_catches_up() {
     }
     log.sync_to(21).unwrap();
     assert_eq!(values(&log).len(), 21);
+}
+
+#[test]
+fn the_checkpoint_is_there_before_anything_in_a_new_segment_is_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, faults) = open(dir.path(), fsync().internal_segment_bytes(300));
+    for offset in 0..20 {
+        append(&log, &[&[7; 50]]).unwrap();
+        log.sync_to(offset + 1).unwrap();
+        let checkpoint = super::checkpoint::Checkpoint::load(&crate::sys::RealDisk, dir.path());
+        let recovery_point = checkpoint.map_or(0, |checkpoint| checkpoint.recovery_point);
+        assert_eq!(recovery_point, log.view.load().active().base());
+    }
+    // Without room for the checkpoint nothing more is acknowledged, until there is room.
+    while !append(&log, &[&[7; 50]]).unwrap().rolled {}
+    let end = log.log_end();
+    *faults.next_rename.lock() = Some(io::ErrorKind::StorageFull);
+    assert!(log.sync_to(end).unwrap_err().is_retriable());
+    assert!(log.durable() < end);
+    log.sync_to(end).unwrap();
+    assert_eq!(values(&log).len() as Offset, end);
 }
 
 #[test]

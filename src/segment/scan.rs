@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::ControlFlow;
 
-use crate::record::{Batch, Malformed};
+use crate::record::{Batch, HEADER_LEN, Malformed};
 use crate::sys::DiskFile;
 use crate::types::{FilePos, Offset};
 
@@ -100,6 +100,45 @@ fn walk(
         bytes = bytes.get(batch.size()..).unwrap_or_default();
     }
     ControlFlow::Continue(())
+}
+
+/// Whether a whole batch with the right checksum stands anywhere behind byte `from`: then the damage there is not just
+/// a batch whose end is missing.
+///
+/// Looks at every position for what can be a header, and at the checksum only there.
+pub(crate) fn holds_batch_behind(
+    file: &dyn DiskFile,
+    (from, end): (FilePos, FilePos),
+    (base, expected): (Offset, Offset),
+) -> io::Result<bool> {
+    let (mut piece, mut candidate) = (Piece::default(), Piece::default());
+    let mut at = from + 1;
+    while at < end {
+        piece.fill(file, at, (end - at).min(PIECE as FilePos))?;
+        for (ahead, header) in piece.bytes.windows(HEADER_LEN).enumerate() {
+            let start = at + ahead as FilePos;
+            let Some(size) =
+                plausible_size(header).filter(|size| u64::from(start) + u64::from(*size) <= u64::from(end))
+            else {
+                continue;
+            };
+            candidate.fill(file, start, size)?;
+            if matches!(check(&candidate.bytes, base, expected), Ok(Some(_))) {
+                return Ok(true);
+            }
+        }
+        let Some(walked) = piece.bytes.len().checked_sub(HEADER_LEN - 1).filter(|walked| *walked > 0) else { break };
+        at += walked as FilePos;
+    }
+    Ok(false)
+}
+
+/// The size that a header announces, if its first fields can be those of a batch.
+fn plausible_size(header: &[u8]) -> Option<FilePos> {
+    let base_offset = i64::from_be_bytes(*header.first_chunk()?);
+    let is_version_2 = header.get(16) == Some(&2);
+    let size = announced_size(header).filter(|size| *size >= HEADER_LEN && is_version_2 && 0 <= base_offset)?;
+    FilePos::try_from(size).ok()
 }
 
 fn check(bytes: &[u8], base: Offset, expected: Offset) -> Result<Option<Batch<'_>>, Malformed> {
@@ -205,6 +244,24 @@ mod tests {
         let mut garbage = zeros;
         *garbage.last_mut().unwrap() = 1;
         assert!(matches!(scan_bytes(&garbage).damage, Some(Damage::Malformed(_))));
+    }
+
+    #[test]
+    fn a_batch_behind_damage_is_found_wherever_it_begins() {
+        let holds = |bytes: &[u8]| {
+            let dir = tempfile::tempdir().unwrap();
+            let file = RealDisk.open(&dir.path().join("x"), OpenMode::Create).unwrap();
+            file.write_at(bytes, 0).unwrap();
+            holds_batch_behind(&*file, (0, bytes.len() as FilePos), (0, 3)).unwrap()
+        };
+        let good = batch(3, b"good");
+        for len in [1, 60, 61, 62, PIECE - 70, PIECE - 61, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE] {
+            let garbage = vec![2; len]; // every byte can be the version
+            assert!(holds(&[garbage.clone(), good.clone()].concat()), "{len}");
+            assert!(!holds(&[&garbage[..], &good[..good.len() - 1]].concat()), "{len}");
+        }
+        assert!(!holds(&batch(3, b"the first byte does not count")));
+        assert!(!holds(&[&[2; 100][..], &batch(2, b"an offset that was there before")].concat()));
     }
 
     #[test]

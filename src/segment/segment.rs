@@ -152,6 +152,9 @@ impl Segment {
     /// Makes what is written now durable, the directory entry included, and returns its end.
     pub(crate) fn sync(&self) -> io::Result<End> {
         let end = self.written();
+        if self.sealed.load(Ordering::Acquire) {
+            return Ok(end);
+        }
         self.file.sync()?;
         if !self.entry_synced.load(Ordering::Relaxed) {
             self.place.disk.sync_dir(&self.place.dir)?;
@@ -167,14 +170,15 @@ impl Segment {
 
     /// Makes a finished segment durable and writes its index files, unless that has been done.
     pub(crate) fn seal(&self) -> io::Result<()> {
-        if self.sealed.load(Ordering::Relaxed) {
+        if self.sealed.load(Ordering::Acquire) {
             return Ok(());
         }
         self.sync()?;
-        // Not synced: what a crash leaves of an index is looked at before it is used, and built again.
-        self.write_file(SegmentFile::OffsetIndex, &self.indexes().offsets.to_bytes())?;
-        self.write_file(SegmentFile::TimeIndex, &self.indexes().times.to_bytes())?;
-        self.sealed.store(true, Ordering::Relaxed);
+        // A cache: not synced, looked at before it is used, and built again where it is missing. A full disk must not
+        // keep the segment from being sealed for want of it.
+        let _ = self.write_file(SegmentFile::OffsetIndex, &self.indexes().offsets.to_bytes());
+        let _ = self.write_file(SegmentFile::TimeIndex, &self.indexes().times.to_bytes());
+        self.sealed.store(true, Ordering::Release);
         Ok(())
     }
 

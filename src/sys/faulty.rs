@@ -19,6 +19,7 @@ pub(crate) struct Faults {
     pub(crate) next_write: Mutex<Option<io::ErrorKind>>,
     pub(crate) next_set_len: Mutex<Option<io::ErrorKind>>,
     pub(crate) next_create: Mutex<Option<io::ErrorKind>>,
+    pub(crate) next_rename: Mutex<Option<io::ErrorKind>>,
     /// Syncs that have begun.
     pub(crate) syncs: AtomicUsize,
     held: Mutex<bool>,
@@ -64,6 +65,7 @@ impl Disk for FaultyDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fail(&self.0.next_rename)?;
         RealDisk.rename(from, to)
     }
 

@@ -198,17 +198,21 @@ impl Partition {
     }
 
     /// The background thread's turn: syncs what has been appended and seals what was rolled over. An error is not
-    /// lost: it is what the next append or acknowledgement of this partition gets.
-    pub(crate) fn flush(&self) {
+    /// lost: it is what the next append or acknowledgement of this partition gets. A full disk is tried again.
+    pub(crate) fn flush(self: &Arc<Self>) {
         self.flush_now.store(false, Ordering::Release);
         self.flush_later.store(false, Ordering::Release);
         let Ok(log) = &self.log else { return };
-        if log.config().get_durability() != Durability::Os {
-            let _ = self.sync_to(log.log_end());
+        let synced = match log.config().get_durability() {
+            Durability::Os => Ok(()),
+            Durability::Interval | Durability::Fsync => self.sync_to(log.log_end()),
+        };
+        let sealed = if self.seal_requested.swap(false, Ordering::AcqRel) { log.seal_rolled() } else { Ok(()) };
+        if sealed.is_err() {
+            self.seal_requested.store(true, Ordering::Release);
         }
-        if self.seal_requested.swap(false, Ordering::AcqRel) && log.seal_rolled().is_err() {
-            // A checkpoint that could not be written costs a longer recovery; the next roll tries again.
-            self.waiters.wake_all();
+        if [synced, sealed].iter().flat_map(|outcome| outcome.as_ref().err()).any(Error::is_retriable) {
+            self.request_flush(&self.flush_later, RETRY_AFTER);
         }
     }
 
@@ -227,3 +231,6 @@ impl Partition {
         outcome
     }
 }
+
+/// Time until the background thread tries again what a full disk kept it from.
+const RETRY_AFTER: Duration = Duration::from_millis(200);

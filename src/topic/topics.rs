@@ -14,7 +14,7 @@ use super::topic_name::{check_topic_name, collide, is_internal, parse_partition_
 use crate::clock::Clock;
 use crate::config::{CleanupPolicy, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::{Log, LogPlace};
+use crate::log::{LeftBy, Log, LogPlace};
 use crate::sync::{Arc, Mutex, RwLock};
 use crate::sys::{Disk, DiskEntry, OpenMode, write_atomically};
 use crate::types::TopicPartition;
@@ -42,15 +42,16 @@ pub(crate) struct Topics {
     by_name: RwLock<HashMap<Arc<str>, Arc<Topic>>>,
     /// Topics whose file could not be read: not served, and not created a second time.
     unreadable: HashMap<String, Error>,
-    /// Held while a topic is created.
-    creating: Mutex<()>,
+    /// Held while a topic is created; whether no more topics may be.
+    creating: Mutex<bool>,
 }
 
 impl Topics {
     /// Opens every topic of the directory. What is wrong with one partition or topic is kept for those who ask for it
     /// and does not keep the others from opening. `clean` tells whether the directory was closed in order.
     pub(crate) fn open(place: TopicPlace, clean: bool) -> Result<(Self, RecoveryReport)> {
-        let mut opening = Opening { place: &place, clean, report: RecoveryReport::default() };
+        let left_by = if clean { LeftBy::Close } else { LeftBy::Crash };
+        let mut opening = Opening { place: &place, left_by, report: RecoveryReport::default() };
         let entries = place.disk.list(&place.dir).map_err(|error| Error::io("list", &place.dir, error))?;
         let mut directories = partition_directories(&entries);
         let mut topics = HashMap::new();
@@ -70,12 +71,19 @@ impl Topics {
             }
         }
         for (name, there) in directories {
-            if let Some(topic) = opening.open_without_file(name, &there)? {
-                topics.insert(Arc::clone(&topic.name), Arc::new(topic));
+            match opening.open_without_file(name, &there) {
+                Ok(Some(topic)) => {
+                    topics.insert(Arc::clone(&topic.name), Arc::new(topic));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    opening.report.failed.push(error.clone());
+                    unreadable.insert(name.to_owned(), error);
+                }
             }
         }
         let report = opening.report;
-        Ok((Topics { by_name: RwLock::new(topics), unreadable, creating: Mutex::new(()), place }, report))
+        Ok((Topics { by_name: RwLock::new(topics), unreadable, creating: Mutex::new(false), place }, report))
     }
 
     /// The topic of this name.
@@ -107,7 +115,10 @@ impl Topics {
             return Err(Error::new(ErrorKind::InvalidPartitions { requested: partitions }));
         }
         config.check()?;
-        let _creating = self.creating.lock();
+        let closed = self.creating.lock();
+        if *closed {
+            return Err(Error::new(ErrorKind::Closed));
+        }
         self.check_free(name)?;
         self.place.clear_the_way(name, partitions)?;
         let file = TopicFile { id: Uuid::new_v4(), partitions, config };
@@ -129,8 +140,10 @@ impl Topics {
         Ok(())
     }
 
-    /// Closes every partition. All are closed even if some fail; the first error is returned.
+    /// Closes every partition and lets no topic be created. All are closed even if some fail; the first error is
+    /// returned.
     pub(crate) fn close(&self) -> Result<()> {
+        *self.creating.lock() = true;
         let topics = self.all();
         let partitions = topics.iter().flat_map(|topic| &topic.partitions);
         partitions.map(|partition| partition.close()).fold(Ok(()), Result::and)
@@ -197,7 +210,7 @@ impl TopicPlace {
             Ok(())
         };
         make().map_err(|error| Error::io("create the partition", &dir, error).in_partition(name))?;
-        let (log, _) = Log::open(self.log_place(name, &file.config), true)?; // syncs the directory
+        let (log, _) = Log::open(self.log_place(name, &file.config), LeftBy::Close)?; // syncs the directory
         Ok(self.partition(name, Ok(log)))
     }
 
@@ -257,7 +270,7 @@ fn partition_directories(entries: &[DiskEntry]) -> BTreeMap<&str, Vec<i32>> {
 
 struct Opening<'a> {
     place: &'a TopicPlace,
-    clean: bool,
+    left_by: LeftBy,
     report: RecoveryReport,
 }
 
@@ -280,7 +293,7 @@ impl Opening<'_> {
     fn open_log(&mut self, partition: &TopicPartition, config: &TopicConfig, is_there: bool) -> Result<Log> {
         let place = self.place.log_place(partition, config);
         let opened = if is_there {
-            Log::open(place, self.clean)
+            Log::open(place, self.left_by)
         } else {
             let reason = "the directory of the partition is missing: restore it, or its records are lost";
             Err(Error::storage(reason).at_file(&place.dir).in_partition(partition))
@@ -334,12 +347,13 @@ impl Opening<'_> {
         let id = there.iter().find_map(id_of).unwrap_or_else(Uuid::new_v4);
         let policy = if is_internal(name) { CleanupPolicy::Compact } else { CleanupPolicy::Delete };
         let file = TopicFile { id, partitions: count, config: TopicConfig::new().cleanup_policy(policy) };
+        let report = std::mem::take(&mut self.report);
+        let mut opening = Opening { place: self.place, left_by: LeftBy::Import, report };
+        let topic = opening.open_topic(name, &file, there);
+        self.report = opening.report;
+        // Written last: until then the next open takes the logs for imported ones again.
         self.place.write_topic_file(name, &file)?;
         self.report.adopted.push(name.to_owned());
-        // Nothing is known about how these logs were left.
-        let clean = std::mem::replace(&mut self.clean, false);
-        let topic = self.open_topic(name, &file, there);
-        self.clean = clean;
         Ok(topic)
     }
 }

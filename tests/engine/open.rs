@@ -157,8 +157,103 @@ fn a_tail_of_zeros_is_cut_and_other_garbage_is_kept_in_a_side_file() {
         let broker = store.open_after_kill();
         let cut = broker.recovery().partitions[0].cut.clone().unwrap();
         assert_eq!((cut.file_pos, cut.bytes), (len as u64, tail.len() as u64));
-        assert_eq!(cut.kept_in.map(|path| fs::read(path).unwrap()), is_kept.then_some(tail));
+        let kept: Vec<_> = cut.kept_in.iter().map(|path| fs::read(path).unwrap()).collect();
+        assert_eq!(kept, if is_kept { vec![tail] } else { vec![] });
         assert_eq!(all_values(&broker), [b"first"]);
+    }
+}
+
+/// The segments of partition `t-0`, oldest first.
+fn segments(store: &Store) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(store.dir.path().join("t-0")).unwrap().map(|entry| entry.unwrap().path());
+    let mut logs: Vec<_> =
+        entries.filter(|path| path.extension().is_some_and(|extension| extension == "log")).collect();
+    logs.sort();
+    logs
+}
+
+/// A store with 50 records in several segments, as a power cut leaves it before the first checkpoint.
+fn without_checkpoint() -> Store {
+    let store = Store::new();
+    let broker = store.open_with_topic(1, fast().internal_segment_bytes(1000));
+    send_each(&broker, (0..50u8).map(|value| [value; 40]));
+    broker.close().unwrap();
+    fs::remove_file(store.file("thalweg-checkpoint")).unwrap();
+    assert!(segments(&store).len() > 4);
+    store
+}
+
+/// Opens the store, whose log is torn, and checks that it goes on from there, also after the next kill.
+fn goes_on_after_a_cut(store: &Store, kept: usize) -> thalweg::Cut {
+    let broker = store.open_after_kill();
+    let cut = broker.recovery().partitions[0].cut.clone().unwrap();
+    let end = cut.log_end;
+    assert!(all_values(&broker).into_iter().eq((0..end as u8).map(|value| vec![value; 40])), "no gap");
+    assert_eq!(cut.kept_in.len(), kept, "{cut}");
+    assert!(cut.kept_in.iter().all(|path| path.exists()));
+    assert_eq!(send_each(&broker, (0..40).map(|_| [99; 40]))[0], end);
+    broker.close().unwrap();
+    let broker = store.open_after_kill();
+    assert_eq!(broker.recovery().cut_bytes(), 0);
+    assert_eq!(all_values(&broker).len() as i64, end + 40);
+    cut
+}
+
+#[test]
+fn a_tear_before_the_last_segment_ends_the_log_there() {
+    let store = without_checkpoint();
+    let logs = segments(&store);
+    let content = fs::read(&logs[1]).unwrap();
+    fs::write(&logs[1], &content[..content.len() - 1]).unwrap();
+    fs::write(logs.last().unwrap(), []).unwrap(); // created by the roll, and nothing more of it arrived
+    let behind: u64 = logs[2..].iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+    let cut = goes_on_after_a_cut(&store, logs.len() - 3);
+    assert_eq!(cut.file, logs[1]);
+    assert!(cut.bytes > behind);
+}
+
+#[test]
+fn a_segment_that_ends_too_early_leaves_no_gap() {
+    let store = without_checkpoint();
+    let logs = segments(&store);
+    let content = fs::read(&logs[1]).unwrap();
+    let batch = 12 + u32::from_be_bytes(content[8..12].try_into().unwrap()) as usize;
+    fs::write(&logs[1], &content[..2 * batch]).unwrap(); // whole batches, but not all
+    let cut = goes_on_after_a_cut(&store, logs.len() - 2);
+    assert!(cut.reason.contains("next segment"), "{cut}");
+}
+
+#[test]
+fn a_size_that_grew_is_not_taken_for_a_torn_end() {
+    let store = without_checkpoint();
+    let logs = segments(&store);
+    logs[1..].iter().for_each(|path| fs::remove_file(path).unwrap());
+    let mut content = fs::read(&logs[0]).unwrap();
+    content[8] ^= 0x40; // the first batch seems to reach beyond the end of the file
+    fs::write(&logs[0], &content).unwrap();
+    let broker = store.open_after_kill();
+    let cut = broker.recovery().partitions[0].cut.clone().unwrap();
+    assert_eq!((cut.file_pos, cut.bytes), (0, content.len() as u64));
+    assert_eq!(fs::read(&cut.kept_in[0]).unwrap(), content, "the batches behind are not thrown away");
+}
+
+#[test]
+fn a_log_that_lost_what_its_checkpoint_promised_does_not_open() {
+    let store = Store::new();
+    let broker = store.open_with_topic(1, fast().internal_segment_bytes(1000));
+    send_each(&broker, (0..50u8).map(|value| [value; 40]));
+    broker.close().unwrap();
+    let logs = segments(&store);
+    for remove in [1, logs.len()] {
+        logs.iter().rev().take(remove).for_each(|path| {
+            let _ = fs::remove_file(path);
+        });
+        for open in [Store::open, Store::open_after_kill] {
+            let broker = open(&store);
+            let error = broker.partition(&tp(0)).unwrap().log_end().unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::CorruptRecord { .. }), "{error}");
+            broker.close().unwrap();
+        }
     }
 }
 
