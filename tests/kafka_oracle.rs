@@ -1,6 +1,7 @@
 //! Apache Kafka's own dump tool over a directory that thalweg wrote. Skips where Kafka is not installed; see
 //! `tests/kafka/README.md`.
 
+#![expect(clippy::print_stdout, reason = "a skip is said")]
 #![expect(clippy::unwrap_used, reason = "a test that fails should fail at once")]
 
 use std::path::Path;

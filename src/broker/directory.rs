@@ -1,5 +1,6 @@
 //! The data directory as a whole: whose it is, and whether it was closed in order.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
@@ -7,6 +8,7 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::Arc;
 use crate::sys::{DirectoryLock, Disk, LockFailure, write_atomically};
+use crate::topic::id_text;
 
 const LOCK: &str = ".lock";
 const META_PROPERTIES: &str = "meta.properties";
@@ -33,7 +35,6 @@ impl DataDirectory {
     /// The mark of a close in order is removed before anything is loaded: if this process ends now, the next one has to
     /// look at everything.
     pub(super) fn open(path: &Path, disk: Arc<dyn Disk>) -> Result<Self> {
-        let is_new = !path.exists();
         disk.create_dir(path).map_err(|error| Error::io("create the data directory", path, error))?;
         refuse_foreign(path, &*disk)?; // before the lock file is left in it
         let lock = DirectoryLock::acquire(&path.join(LOCK)).map_err(|failure| match failure {
@@ -45,27 +46,29 @@ impl DataDirectory {
         let clean = created || names.iter().any(|name| name == CLEAN_SHUTDOWN);
         let directory = DataDirectory { path: path.to_owned(), disk, created, clean, _lock: lock };
         if created {
-            directory.mark_as_ours(is_new)?;
+            directory.mark_as_ours()?;
         } else if clean {
             directory.remove_clean_mark()?;
         }
         Ok(directory)
     }
 
-    fn mark_as_ours(&self, is_new: bool) -> Result<()> {
-        let base64 = |id: Uuid| crate::topic::id_text(id);
-        let text = format!(
-            "version=1\nnode.id=0\ncluster.id={}\ndirectory.id={}\n",
-            base64(Uuid::new_v4()),
-            base64(Uuid::new_v4())
-        );
-        let path = self.path.join(META_PROPERTIES);
-        write_atomically(&*self.disk, &path, text.as_bytes()).map_err(|error| Error::io("write", &path, error))?;
-        // A directory made by this call has an entry of its own that must not get lost.
-        if let Some(parent) = self.path.parent().filter(|_| is_new) {
-            self.disk.sync_dir(parent).map_err(|error| Error::io("sync", parent, error))?;
+    fn mark_as_ours(&self) -> Result<()> {
+        // The directory and its parents may have been made by this call or by one that was cut short: their names must
+        // not get lost with what is acknowledged in them. What we may not open we cannot have made.
+        for (distance, parent) in self.path.ancestors().skip(1).enumerate() {
+            match self.disk.sync_dir(parent) {
+                Ok(()) => {}
+                Err(error) if distance == 0 && error.kind() != io::ErrorKind::PermissionDenied => {
+                    return Err(Error::io("sync", parent, error));
+                }
+                Err(_) => break,
+            }
         }
-        Ok(())
+        let [cluster, directory] = [Uuid::new_v4(), Uuid::new_v4()].map(id_text);
+        let text = format!("version=1\nnode.id=0\ncluster.id={cluster}\ndirectory.id={directory}\n");
+        let path = self.path.join(META_PROPERTIES);
+        write_atomically(&*self.disk, &path, text.as_bytes()).map_err(|error| Error::io("write", &path, error))
     }
 
     fn remove_clean_mark(&self) -> Result<()> {

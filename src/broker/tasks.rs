@@ -3,7 +3,8 @@
 //! - `thalweg-flush` makes appends durable that nobody waits for, and seals segments that were rolled over.
 //! - `thalweg-timer` closes batches that have lingered long enough.
 //!
-//! A panic on one of them harms what it was working on, which fails loudly, and not the thread.
+//! A panic on one of them harms what it was working on and not the thread: a partition takes no more appends, a batch
+//! that lingers stays open until the next look or until somebody waits for it.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -70,7 +70,7 @@ impl ConsumerConfig {
         self
     }
 
-    /// `auto.commit.interval.ms`: least time between two automatic commits. Default 5 s. Shorter repeats less after a
+    /// `auto.commit.interval.ms`: least time between two automatic commits. Default 5 s, range 0 to 2^31-1 ms. Shorter repeats less after a
     /// crash and costs a durable write each time.
     pub fn auto_commit_interval(mut self, interval: Duration) -> Self {
         self.auto_commit_interval = interval;
@@ -90,14 +90,16 @@ impl ConsumerConfig {
         self
     }
 
-    /// `fetch.max.bytes`: most bytes that one fetch takes from all partitions together. Default 52428800. The first
+    /// `fetch.max.bytes`: most bytes that one fetch takes from all partitions together. Default 52428800, range 0 to
+    /// 2^31-1. The first
     /// batch comes whole whatever its size.
     pub fn fetch_max_bytes(mut self, bytes: usize) -> Self {
         self.fetch_max_bytes = bytes;
         self
     }
 
-    /// `max.partition.fetch.bytes`: most bytes that one fetch takes from one partition. Default 1048576. The first batch
+    /// `max.partition.fetch.bytes`: most bytes that one fetch takes from one partition. Default 1048576, range 0 to
+    /// 2^31-1. The first batch
     /// comes whole whatever its size.
     pub fn max_partition_fetch_bytes(mut self, bytes: usize) -> Self {
         self.max_partition_fetch_bytes = bytes;
@@ -151,6 +153,17 @@ impl ConsumerConfig {
         if self.group_id.is_none() && self.enable_auto_commit == Some(true) {
             return invalid("enable.auto.commit", "true", "false, or a group.id");
         }
+        const MAX: usize = i32::MAX as usize;
+        let range = "0 to 2147483647";
+        if self.auto_commit_interval > Duration::from_millis(MAX as u64) {
+            return invalid("auto.commit.interval.ms", &self.auto_commit_interval.as_millis().to_string(), range);
+        }
+        if self.fetch_max_bytes > MAX {
+            return invalid("fetch.max.bytes", &self.fetch_max_bytes.to_string(), range);
+        }
+        if self.max_partition_fetch_bytes > MAX {
+            return invalid("max.partition.fetch.bytes", &self.max_partition_fetch_bytes.to_string(), range);
+        }
         if self.max_poll_records == 0 {
             return invalid("max.poll.records", "0", "1 or more");
         }
@@ -174,7 +187,14 @@ mod tests {
         ConsumerConfig::new().enable_auto_commit(false).check().unwrap();
         let error = ConsumerConfig::new().group_id("").check().unwrap_err();
         assert_eq!(error.kind(), &ErrorKind::InvalidGroupId);
-        for config in [ConsumerConfig::new().enable_auto_commit(true), ConsumerConfig::new().max_poll_records(0)] {
+        let bad = [
+            ConsumerConfig::new().enable_auto_commit(true),
+            ConsumerConfig::new().max_poll_records(0),
+            ConsumerConfig::new().auto_commit_interval(Duration::MAX),
+            ConsumerConfig::new().fetch_max_bytes(usize::MAX),
+            ConsumerConfig::new().max_partition_fetch_bytes(1 << 31),
+        ];
+        for config in bad {
             assert!(matches!(config.check().unwrap_err().kind(), ErrorKind::InvalidConfig { .. }));
         }
     }

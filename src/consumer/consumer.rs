@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::fetcher::{self, initial_position};
 use super::records::ConsumerRecords;
-use super::subscription::{Mode, Subscription};
+use super::subscription::{Mode, PartitionState, Subscription};
 use crate::broker::{Broker, Engine};
-use crate::config::ConsumerConfig;
+use crate::config::{AutoOffsetReset, ConsumerConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Membership, OffsetAndMetadata};
 use crate::sync::Arc;
@@ -29,6 +29,8 @@ pub struct Consumer {
     /// There while the consumer is a member of its group.
     membership: Option<Membership>,
     waiter: Arc<Waiter>,
+    /// An error that came beside records: the next poll returns it.
+    failed: Option<Error>,
     /// When the next automatic commit is due.
     auto_commit_at: Instant,
     closed: bool,
@@ -52,6 +54,7 @@ impl Broker {
             subscription: Subscription::default(),
             membership: None,
             waiter: Arc::default(),
+            failed: None,
             closed: false,
         })
     }
@@ -106,6 +109,7 @@ impl Consumer {
         names.sort();
         names.dedup();
         let found = names.iter().map(|name| self.engine.topics.partition(name)).collect::<Result<_>>()?;
+        self.auto_commit_if_due();
         self.subscription.mode = Mode::Assigned;
         self.subscription.set_partitions(found);
         Ok(())
@@ -114,6 +118,7 @@ impl Consumer {
     /// Leaves the group and forgets subscription, assignment and positions. Commits nothing.
     pub fn unsubscribe(&mut self) {
         self.membership = None;
+        self.failed = None;
         self.subscription = Subscription::default();
     }
 
@@ -137,13 +142,19 @@ impl Consumer {
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
         let deadline = self.engine.clock.instant().checked_add(timeout); // None: for ever
         self.join_if_needed()?;
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         loop {
             self.engine.check_open()?;
             self.auto_commit_if_due();
-            self.resolve_positions()?;
-            let records = fetcher::take(&mut self.subscription, &self.config)?;
+            self.resolve_positions();
+            let records = fetcher::take(&mut self.subscription, &self.config, &mut self.failed);
             if !records.is_empty() {
                 return Ok(records);
+            }
+            if let Some(error) = self.failed.take() {
+                return Err(error);
             }
             if deadline.is_some_and(|deadline| deadline <= self.engine.clock.instant()) {
                 return Ok(records);
@@ -163,6 +174,7 @@ impl Consumer {
             return Err(Error::illegal_argument(format!("cannot seek to offset {offset}: it is negative")));
         }
         self.subscription.get_mut(partition)?.seek(offset);
+        self.failed.take_if(|error| error.partition() == Some(partition));
         Ok(())
     }
 
@@ -173,9 +185,14 @@ impl Consumer {
     /// [`IllegalState`](ErrorKind::IllegalState) if the partition is not assigned,
     /// [`NoOffsetForPartition`](ErrorKind::NoOffsetForPartition).
     pub fn position(&mut self, partition: &TopicPartition) -> Result<Offset> {
-        self.subscription.get_mut(partition)?;
-        self.resolve_positions()?;
-        self.subscription.get_mut(partition)?.position.ok_or_else(|| no_offset(vec![partition.clone()]))
+        if let Some(position) = self.subscription.get_mut(partition)?.position {
+            return Ok(position);
+        }
+        let committed = self.committed_of(std::slice::from_ref(partition))?;
+        let policy = self.config.get_auto_offset_reset();
+        let state = self.subscription.get_mut(partition)?;
+        resolve(state, committed.into_iter().next().flatten(), policy)?;
+        state.position.ok_or_else(|| no_offset(vec![partition.clone()]))
     }
 
     /// Commits the positions of all assigned partitions: everything that polls have returned. Durable when it returns.
@@ -230,10 +247,7 @@ impl Consumer {
         if std::mem::replace(&mut self.closed, true) {
             return Ok(());
         }
-        let committed = match self.config.get_auto_commit() {
-            Some(_) if !self.subscription.partitions.is_empty() => self.commit_sync(),
-            _ => Ok(()),
-        };
+        let committed = self.auto_commit();
         self.unsubscribe();
         committed
     }
@@ -260,47 +274,70 @@ impl Consumer {
         if self.membership.is_none() {
             self.membership = Some(self.engine.coordinator.join(self.group()?)?);
         }
+        // The last chance for partitions that go. A failure is not told: the offsets come again.
+        let _ = self.auto_commit();
         self.subscription.set_partitions(partitions);
         self.subscription.mode = Mode::Topics { names, joined: true };
         Ok(())
     }
 
-    /// Gives every partition a position: what the group has committed, else what the reset policy says.
-    fn resolve_positions(&mut self) -> Result<()> {
+    /// Gives every partition a position: what the group has committed, else what the reset policy says. A partition that
+    /// has none after this keeps the others from nothing; why it has none is kept for a poll to return.
+    fn resolve_positions(&mut self) {
         let open = self.subscription.partitions.iter().filter(|state| state.position.is_none());
         let names: Vec<_> = open.map(|state| state.partition.name().clone()).collect();
         if names.is_empty() {
-            return Ok(());
+            return;
         }
-        let committed = match self.config.get_group_id() {
-            Some(group) => self.engine.coordinator.committed(group, &names)?,
-            None => vec![None; names.len()],
+        let committed = match self.committed_of(&names) {
+            Ok(committed) => committed,
+            Err(error) => {
+                self.failed.get_or_insert(error);
+                return;
+            }
         };
         let policy = self.config.get_auto_offset_reset();
         let mut without = Vec::new();
         for (name, committed) in names.into_iter().zip(committed) {
-            let state = self.subscription.get_mut(&name)?;
-            state.position = match committed {
-                Some(committed) => Some(committed.offset()),
-                None => initial_position(state, policy)?,
-            };
-            if state.position.is_none() {
-                without.push(name);
+            let resolved = self.subscription.get_mut(&name).and_then(|state| {
+                resolve(state, committed, policy)?;
+                Ok(state.position.is_some())
+            });
+            match resolved {
+                Ok(true) => {}
+                Ok(false) => without.push(name),
+                Err(error) => {
+                    self.failed.get_or_insert(error);
+                }
             }
         }
-        if without.is_empty() { Ok(()) } else { Err(no_offset(without)) }
+        if !without.is_empty() {
+            self.failed.get_or_insert_with(|| no_offset(without));
+        }
     }
 
-    /// A failed automatic commit is tried again at the next interval; the offsets come again after a restart.
+    fn committed_of(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<OffsetAndMetadata>>> {
+        match self.config.get_group_id() {
+            Some(group) => self.engine.coordinator.committed(group, partitions),
+            None => Ok(vec![None; partitions.len()]),
+        }
+    }
+
+    /// A failed automatic commit is tried again soon; what it did not commit comes again after a restart.
     fn auto_commit_if_due(&mut self) {
         let Some(interval) = self.config.get_auto_commit() else { return };
         let now = self.engine.clock.instant();
         if self.auto_commit_at <= now {
-            self.auto_commit_at = now + interval;
-            if !self.subscription.positions().is_empty() {
-                let _ = self.commit_sync();
-            }
+            self.auto_commit_at = now + if self.auto_commit().is_ok() { interval } else { interval.min(RETRY_BACKOFF) };
         }
+    }
+
+    /// Commits what polls have returned, if commits are automatic.
+    fn auto_commit(&mut self) -> Result<()> {
+        if self.config.get_auto_commit().is_none() || self.subscription.positions().is_empty() {
+            return Ok(());
+        }
+        self.commit_sync()
     }
 
     /// Waits until a partition has something behind its position, or for `deadline`, the next automatic commit, or the
@@ -312,7 +349,7 @@ impl Consumer {
             let target = state.position.map_or(0, |position| position.saturating_add(1));
             state.partition.waiters().add(target, &self.waiter);
         }
-        let is_readable = |state: &super::subscription::PartitionState| {
+        let is_readable = |state: &PartitionState| {
             state.partition.high_watermark().is_ok_and(|end| state.position.is_some_and(|position| position < end))
         };
         if self.engine.check_open().is_ok() && !self.subscription.partitions.iter().any(is_readable) {
@@ -334,6 +371,18 @@ impl Drop for Consumer {
         }
     }
 }
+
+/// Where a partition begins: at what was committed, else where the policy says, which may be nowhere.
+fn resolve(state: &mut PartitionState, committed: Option<OffsetAndMetadata>, policy: AutoOffsetReset) -> Result<()> {
+    state.position = match committed {
+        Some(committed) => Some(committed.offset()),
+        None => initial_position(state, policy)?,
+    };
+    Ok(())
+}
+
+/// Time after which a failed automatic commit is tried again (consumer.md 2.1, `retry.backoff.ms`).
+const RETRY_BACKOFF: Duration = Duration::from_millis(100);
 
 fn exclusive_modes() -> Error {
     Error::illegal_state("subscribing to topics and assigning partitions exclude each other: unsubscribe first")

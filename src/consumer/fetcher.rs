@@ -8,41 +8,45 @@ use crate::config::{AutoOffsetReset, ConsumerConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::Offset;
 
-/// Takes up to `max.poll.records` records, fetching where nothing is buffered.
-///
-/// An error of one partition is returned only when no partition has records; its position stays, so it comes again.
-pub(super) fn take(subscription: &mut Subscription, config: &ConsumerConfig) -> Result<ConsumerRecords> {
-    let failed = if subscription.partitions.iter().any(|state| state.buffer.is_some()) {
-        None // what was fetched goes first, so that memory stays bounded by one fetch
-    } else {
-        fetch(subscription, config)
-    };
-    let taken = drain(subscription, config.get_max_poll_records());
-    match failed {
-        Some(error) if taken.is_empty() => Err(error),
-        _ => Ok(taken),
+/// Takes up to `max.poll.records` records, fetching where nothing is buffered. `failed` gets the first error of a
+/// partition, for the poll that finds nothing else or for the next one; the partition's position stays, so that the error
+/// comes again until the application does something about it.
+pub(super) fn take(
+    subscription: &mut Subscription,
+    config: &ConsumerConfig,
+    failed: &mut Option<Error>,
+) -> ConsumerRecords {
+    // What was fetched goes first, so that memory stays bounded by one fetch.
+    if subscription.partitions.iter().all(|state| state.buffer.is_none()) {
+        fetch(subscription, config, failed);
     }
+    drain(subscription, config.get_max_poll_records())
 }
 
-/// Fetches for every partition that has a position, in order, within `fetch.max.bytes`. Returns the first error.
+/// Fetches for every partition that has a position, in order, within `fetch.max.bytes`. Partitions with an error go to
+/// the end of the order.
 ///
 /// Rule: fetch.md 4: the first partition with data gives a whole batch whatever the limits say.
-fn fetch(subscription: &mut Subscription, config: &ConsumerConfig) -> Option<Error> {
+fn fetch(subscription: &mut Subscription, config: &ConsumerConfig, failed: &mut Option<Error>) {
     let mut left = config.get_fetch_max_bytes();
     let mut at_least_one = true;
-    let mut failed = None;
-    for state in &mut subscription.partitions {
+    let (mut first, mut last) = (VecDeque::new(), VecDeque::new());
+    for mut state in subscription.partitions.drain(..) {
         let bytes_max = left.min(config.get_max_partition_fetch_bytes());
-        match fetch_one(state, bytes_max, at_least_one, config) {
-            Ok(0) => {}
+        match fetch_one(&mut state, bytes_max, at_least_one, config) {
             Ok(bytes) => {
-                at_least_one = false;
+                at_least_one &= bytes == 0;
                 left = left.saturating_sub(bytes);
+                first.push_back(state);
             }
-            Err(error) => failed = failed.or(Some(error)),
+            Err(error) => {
+                failed.get_or_insert(error);
+                last.push_back(state);
+            }
         }
     }
-    failed
+    first.append(&mut last);
+    subscription.partitions = first;
 }
 
 /// Fills the buffer of one partition and returns how many bytes that took.
@@ -57,7 +61,9 @@ fn fetch_one(
         Ok(fetched) => fetched,
         Err(error) => return reset(state, config.get_auto_offset_reset(), error).map(|()| 0),
     };
-    if !fetched.is_empty() {
+    if fetched.is_empty() {
+        state.position = Some(fetched.next_offset()); // behind a hole that compaction left at the end
+    } else {
         state.buffer = Some(fetched.decode(config.get_check_crcs())?);
     }
     Ok(fetched.len())

@@ -1,6 +1,6 @@
 //! Consumer groups: who is a member, and which offsets are committed.
 //!
-//! - [`machine`](GroupMachine) is the state and its rules, without clock, log or thread.
+//! - [`machine`] is the state and its rules, without clock, log or thread.
 //! - [`Coordinator`] runs it over the internal topic `__consumer_offsets`: what must survive is a record there first
 //!   and memory second, and opening the topic replays it.
 //! - [`offsets`] has the bytes of those records, which are Kafka's.

@@ -48,12 +48,15 @@ impl Log {
             .ok()
             .flatten()
             .ok_or_else(|| Error::new(ErrorKind::InvalidRecord { reason: "the batch is not complete" }))?;
+        let guard = Appending { log: self };
         let rolled = self.must_roll(&writer, &batch, now);
         if rolled {
             self.roll(&mut writer)?;
         }
-        let Writer { active, indexer, .. } = &mut *writer;
-        active.append(indexer, &batch).map_err(|failure| self.write_failed(active, failure))?;
+        let Writer { active, indexer, must_roll, first_append, .. } = &mut *writer;
+        active.append(indexer, &batch).map_err(|failure| self.write_failed(active, must_roll, failure))?;
+        first_append.get_or_insert(now);
+        drop(guard);
         if !self.shows_durable_only() {
             active.show(active.written());
         }
@@ -75,7 +78,7 @@ impl Log {
         let end = active.written();
         let full = u64::from(end.file_pos) + batch.size() as u64 > u64::from(self.capacity_of(active));
         let too_far = batch.last_offset() - active.base() > Offset::from(i32::MAX);
-        full || too_far || (end.file_pos > 0 && self.is_too_old(active, batch, now))
+        full || too_far || writer.must_roll || (end.file_pos > 0 && self.is_too_old(writer, batch, now))
     }
 
     /// The configured size: a segment that was opened with more in it has a larger map, not a larger limit.
@@ -84,13 +87,17 @@ impl Log {
         configured.min(active.capacity())
     }
 
-    /// Time rolling follows record time: that of the segment's first batch and that of the incoming one. Records
-    /// without a time count as of now.
-    fn is_too_old(&self, active: &Segment, batch: &Batch<'_>, now: Timestamp) -> bool {
+    /// Time rolling follows record time: that of the segment's first batch and that of the incoming one. Where the first
+    /// batch has none, the wall clock counts.
+    fn is_too_old(&self, writer: &Writer, batch: &Batch<'_>, now: Timestamp) -> bool {
         let age_max = i64::try_from(self.config().get_segment_age().as_millis()).unwrap_or(i64::MAX);
+        let active = &writer.active;
         let Ok(Some(first)) = active.batch_at(0, active.written()) else { return false };
-        let or_now = |timestamp: Timestamp| if timestamp < 0 { now } else { timestamp };
-        or_now(batch.max_timestamp()).saturating_sub(or_now(first.max_timestamp())) > age_max
+        let age = match first.max_timestamp() {
+            timestamp if 0 <= timestamp => batch.max_timestamp().saturating_sub(timestamp),
+            _ => now.saturating_sub(writer.first_append.unwrap_or(now)),
+        };
+        age > age_max
     }
 
     /// Makes a new active segment at the log end. What is left to do for the old one happens outside the lock, in
@@ -100,30 +107,36 @@ impl Log {
         let place = self.place.segment(base, 0);
         let interval = place.index_interval;
         let path = place.path(crate::segment::SegmentFile::Log);
-        let active = Segment::create(place)
-            .map_err(|error| Error::io("create the segment", &path, error).in_partition(self.partition()))?;
+        let active = Segment::create(place).map_err(|error| {
+            let left_behind = error.kind() == std::io::ErrorKind::Other;
+            let error = Error::io("create the segment", &path, error).in_partition(self.partition());
+            if left_behind { self.fail(error) } else { error }
+        })?;
         let active = Arc::new(active);
         writer.active.finish(&writer.indexer);
         self.view.store(Arc::new(self.view.load().rolled_to(Arc::clone(&active))));
         writer.active = active;
         writer.indexer = Indexer::new(interval);
+        writer.first_append = None;
+        writer.must_roll = false;
         Ok(())
     }
 
-    fn write_failed(&self, active: &Segment, failure: WriteFailure) -> Error {
+    fn write_failed(&self, active: &Segment, must_roll: &mut bool, failure: WriteFailure) -> Error {
+        let file_pos = u64::from(active.written().file_pos);
+        let torn = |error| {
+            let reason = "a write failed and could not be undone: nothing more is accepted; close the broker and open it \
+                          again";
+            self.fail(Error::storage(reason).at_file(&active.path()).at_file_pos(file_pos).caused_by(error))
+        };
         match failure {
             WriteFailure::Undone(error) => {
-                Error::io("write to the log", &active.path(), error).in_partition(self.partition())
+                let error = Error::io("write to the log", &active.path(), error).in_partition(self.partition());
+                *must_roll = !error.is_retriable();
+                // There is no other file to go to when this one is empty: the next would have its name.
+                if *must_roll && file_pos == 0 { self.fail(error) } else { error }
             }
-            WriteFailure::Torn(error) => self.fail(
-                Error::storage(
-                    "a write failed half-way and could not be undone: nothing more is accepted; close the broker and \
-                     open it again",
-                )
-                .at_file(&active.path())
-                .at_file_pos(u64::from(active.written().file_pos))
-                .caused_by(error),
-            ),
+            WriteFailure::Torn(error) => torn(error),
         }
     }
 
@@ -131,5 +144,18 @@ impl Log {
     pub(crate) fn is_flush_due(&self) -> bool {
         let unsynced = self.log_end().saturating_sub(self.durable.load(Ordering::Relaxed));
         u64::try_from(unsynced).unwrap_or(0) >= self.config().get_flush_messages()
+    }
+}
+
+/// Held while a batch is being appended: a panic in between leaves it unknown what is in the file.
+struct Appending<'a> {
+    log: &'a Log,
+}
+
+impl Drop for Appending<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.log.fail(Error::storage("an append panicked: nothing more is accepted; open the broker again"));
+        }
     }
 }

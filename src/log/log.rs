@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::checkpoint::Checkpoint;
+use super::seal::Seal;
 use super::view::View;
 use crate::config::TopicConfig;
 use crate::error::{Error, Result};
 use crate::segment::{Indexer, Segment, SegmentPlace};
 use crate::sync::{Arc, ArcSwap, AtomicI64, Condvar, Mutex, OnceLock, Ordering};
 use crate::sys::Disk;
-use crate::types::{Durability, FilePos, Offset, TopicPartition};
+use crate::types::{Durability, FilePos, Offset, Timestamp, TopicPartition};
 
 /// The log of one partition: appended to by one caller at a time, read by any number without a lock.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(crate) struct Log {
     /// What the checkpoint file says: all records below are durable, and that is on the disk. Raised under `sealing`; a
     /// stale value costs one more sealing.
     pub(super) recovery_point: AtomicI64,
+    /// Below it there may be gaps in the offsets; at or above it a gap is damage.
+    pub(super) cleaner_offset: Offset,
     /// Held while segments are sealed and the checkpoint is written, so that checkpoints never go back.
     pub(super) sealing: Mutex<()>,
     /// Why nothing more is appended. Set once, by a failed sync, a torn write or a panic.
@@ -50,23 +52,39 @@ pub(crate) struct LogPlace {
 pub(super) struct Writer {
     pub(super) active: Arc<Segment>,
     pub(super) indexer: Indexer,
+    /// When this process first appended to the active segment: its age where its records have no time.
+    pub(super) first_append: Option<Timestamp>,
+    /// Whether a write to the active segment failed for another reason than a lack of space: the next one goes to a new
+    /// file, because some file systems report success for the same place and read back zeros (log.md 11).
+    pub(super) must_roll: bool,
     /// Whether the log was closed: no appends any more.
     pub(super) closed: bool,
 }
 
+/// What a log knows of itself when it is opened, beside its segments.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    pub(super) log_start: Offset,
+    pub(super) recovery_point: Offset,
+    pub(super) cleaner_offset: Offset,
+}
+
 impl Log {
     /// A log over `segments`, which recovery found whole and durable.
-    pub(super) fn new(
-        place: LogPlace,
-        (sealed, active): (Vec<Arc<Segment>>, Arc<Segment>),
-        log_start: Offset,
-        recovery_point: Offset,
-    ) -> Self {
+    pub(super) fn new(place: LogPlace, (sealed, active): (Vec<Arc<Segment>>, Arc<Segment>), start: Start) -> Self {
+        let writer = Writer {
+            indexer: active.indexer(),
+            active: Arc::clone(&active),
+            first_append: None,
+            must_roll: false,
+            closed: false,
+        };
         Log {
-            recovery_point: AtomicI64::new(recovery_point),
-            log_start: AtomicI64::new(log_start),
+            recovery_point: AtomicI64::new(start.recovery_point),
+            cleaner_offset: start.cleaner_offset,
+            log_start: AtomicI64::new(start.log_start),
             durable: AtomicI64::new(active.written().offset),
-            writer: Mutex::new(Writer { indexer: active.indexer(), active: Arc::clone(&active), closed: false }),
+            writer: Mutex::new(writer),
             view: ArcSwap::from_pointee(View::new(sealed, active)),
             syncing: Mutex::new(false),
             synced: Condvar::new(),
@@ -137,41 +155,7 @@ impl Log {
             writer.active.finish(&writer.indexer);
         }
         self.sync_to(self.log_end())?;
-        self.seal(true)
-    }
-
-    /// Makes segments that were rolled over durable, writes their index files, and moves the recovery point to the
-    /// base of the active segment.
-    pub(crate) fn seal_rolled(&self) -> Result<()> {
-        self.seal(false)
-    }
-
-    pub(super) fn seal(&self, with_active: bool) -> Result<()> {
-        let _sealing = self.sealing.lock();
-        let view = self.view.load_full();
-        let active = view.active();
-        let segments = view.segments();
-        let to_seal = if with_active { segments } else { segments.split_last().map_or(segments, |(_, rolled)| rolled) };
-        for segment in to_seal {
-            segment.seal().map_err(|error| self.fail(sync_failed(&segment.path(), error)))?;
-        }
-        let end = active.written();
-        let checkpoint = Checkpoint {
-            recovery_point: if with_active { end.offset } else { active.base() },
-            log_start: self.log_start(),
-            log_end: end.offset,
-            active_base: active.base(),
-            active_size: end.file_pos,
-        };
-        checkpoint.store(&*self.place.disk, &self.place.dir).map_err(|error| self.checkpoint_failed(error))?;
-        self.recovery_point.store(checkpoint.recovery_point, Ordering::Release);
-        Ok(())
-    }
-
-    /// Without room for the checkpoint the caller tries again. Any other error is one of the device.
-    fn checkpoint_failed(&self, error: std::io::Error) -> Error {
-        let error = Error::io("write the checkpoint", &self.place.dir, error).in_partition(self.partition());
-        if error.is_retriable() { error } else { self.fail(error) }
+        self.seal(Seal::All)
     }
 }
 

@@ -34,6 +34,7 @@ mod log;
 mod read;
 mod records;
 mod recover;
+mod seal;
 mod sync;
 #[cfg(test)]
 mod tests;

@@ -141,22 +141,48 @@ impl Log {
             inflated_max: INFLATED_PER_MESSAGE_BYTE * self.config().get_max_message_bytes().max(1 << 14),
         };
         let mut left = bytes_max;
-        for segment in view.segments_from(offset) {
-            if segment.base() > end_base || fetched.next_offset >= end.offset {
-                break;
-            }
+        let mut segments = view.segments_from(offset).iter().peekable();
+        while let Some(segment) = segments.next().filter(|segment| segment.base() <= end_base) {
             let end = if segment.base() == end_base { end } else { segment.visible() };
             let at_least_one = at_least_one && fetched.slices.is_empty();
-            let stop = self.take(segment, &mut fetched, &mut left, at_least_one, end);
-            match stop {
-                Ok(true) => {}
-                Ok(false) => break,
+            let taken = self.take(segment, &mut fetched, &mut left, at_least_one, end);
+            let whole = match taken {
+                Ok(goes_on) if !goes_on || fetched.next_offset >= fetched.high_watermark => return Ok(fetched),
+                Ok(_) => segments.peek().map_or(Ok(()), |next| self.check_gap(segment, next.base())),
+                Err(damage) => Err((fetched.next_offset, damage.file_pos, damage.malformed.to_string())),
+            };
+            if let Err((offset, file_pos, reason)) = whole {
                 // What was found before the damage is handed out; the next fetch meets the damage first.
-                Err(_) if !fetched.slices.is_empty() => break,
-                Err(damage) => return Err(self.corrupt(segment, fetched.next_offset, damage)),
+                fetched.next_offset = fetched.next_offset.min(offset);
+                let at = offset.max(fetched.offset);
+                return if fetched.slices.is_empty() {
+                    Err(self.corrupt(segment, at, file_pos, reason))
+                } else {
+                    Ok(fetched)
+                };
             }
         }
+        if fetched.slices.is_empty() {
+            fetched.next_offset = end.offset; // nothing is left from the offset to the end: it was compacted away
+        }
         Ok(fetched)
+    }
+
+    /// Whether the batches of `segment` reach up to the next one. Records between them are missing, unless compaction may
+    /// have taken them.
+    fn check_gap(&self, segment: &Segment, next_base: Offset) -> std::result::Result<(), (Offset, FilePos, String)> {
+        if next_base <= self.cleaner_offset {
+            return Ok(());
+        }
+        match segment.last_batch() {
+            Ok(Some((_, batch))) if batch.next_offset() == next_base => Ok(()),
+            Ok(Some((file_pos, batch))) => {
+                let from = batch.next_offset();
+                Err((from, file_pos, format!("the records from {from} to the next segment at {next_base} are missing")))
+            }
+            Ok(None) => Err((segment.base(), 0, "the segment is empty, with another one behind it".to_owned())),
+            Err(damage) => Err((next_base, damage.file_pos, damage.malformed.to_string())),
+        }
     }
 
     /// Takes what fits from one segment. Returns whether the next segment is to be looked at.
@@ -181,11 +207,12 @@ impl Log {
         Ok(to == end)
     }
 
-    fn corrupt(&self, segment: &Segment, offset: Offset, damage: DamageAt) -> Error {
-        Error::new(ErrorKind::CorruptRecord { offset, reason: damage.malformed.to_string() })
+    #[cold]
+    fn corrupt(&self, segment: &Segment, offset: Offset, file_pos: FilePos, reason: String) -> Error {
+        Error::new(ErrorKind::CorruptRecord { offset, reason })
             .in_partition(self.partition())
             .at_file(&segment.path())
-            .at_file_pos(u64::from(damage.file_pos))
+            .at_file_pos(u64::from(file_pos))
     }
 }
 

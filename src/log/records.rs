@@ -199,7 +199,8 @@ pub(super) struct Decode<'a> {
 
 impl<'a> Decode<'a> {
     pub(super) fn new(fetched: &'a Fetched, check_crcs: bool) -> Self {
-        let records = Records::empty(fetched.partition().clone(), fetched.offset());
+        let next_offset = if fetched.is_empty() { fetched.next_offset() } else { fetched.offset() };
+        let records = Records::empty(fetched.partition().clone(), next_offset);
         Decode { fetched, check_crcs, records, expected: 0 }
     }
 

@@ -15,6 +15,10 @@
 //! That the segments behind a cut can go follows from the order of syncs: nothing in a new segment is called durable
 //! before a checkpoint has the recovery point at its base (see [`sync`](super::sync)).
 //!
+//! A log without a checkpoint, or with one that is damaged, comes from elsewhere or has lost it: then the whole log is
+//! walked, gaps may be anywhere, the last segment is treated as above, and with damage in another one the partition
+//! does not open.
+//!
 //! The sync before the walk is not for the writes of this process: a sync that failed before the crash can have left
 //! pages in the cache that never reached the device, and what is read from such a page is no evidence (log.md 11).
 
@@ -24,7 +28,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::Checkpoint;
-use super::log::{Log, LogPlace, sync_failed};
+use super::log::{Log, LogPlace, Start, sync_failed};
+use super::seal::Seal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::{
     Damage, End, Indexer, Indexes, Scan, Segment, SegmentFile, SegmentPlace, holds_batch_behind, scan,
@@ -38,10 +43,8 @@ use crate::types::{FilePos, Offset, TopicPartition};
 pub(crate) enum LeftBy {
     /// It was closed in order.
     Close,
-    /// The process or the system ended.
+    /// The process or the system ended, or nobody knows.
     Crash,
-    /// Somebody put it here: it has no checkpoint, and compaction may have left gaps anywhere.
-    Import,
 }
 
 /// What opening one partition found and did.
@@ -91,7 +94,8 @@ impl Log {
     ///
     /// `Io` where the system refuses something, `CorruptRecord` where damage is found that no crash can have left.
     pub(crate) fn open(place: LogPlace, left_by: LeftBy) -> Result<(Self, PartitionRecovery)> {
-        let checkpoint = Checkpoint::load(&*place.disk, &place.dir);
+        let checkpoint = Checkpoint::load(&*place.disk, &place.dir)
+            .map_err(|error| Error::io("read the checkpoint", &place.dir, error).in_partition(&place.partition))?;
         let found = list_segments(&place)?;
         let recovery = PartitionRecovery {
             partition: place.partition.clone(),
@@ -102,18 +106,24 @@ impl Log {
         let Some((last, sealed)) = found.split_last() else {
             return create(place, checkpoint).map(|log| (log, recovery));
         };
-        let mut recovering = Recovering { place: &place, checkpoint, left_by, recovery };
+        let mut recovering = Recovering { place: &place, checkpoint, recovery };
         let trusted = if left_by == LeftBy::Close { recovering.trust_checkpoint(last) } else { None };
         let segments = match trusted {
             Some(active) => (recovering.open_unscanned(sealed, active.base())?, active),
             None => recovering.scan(&found)?,
         };
         let recovery = recovering.recovery;
-        let recovery_point = checkpoint.map_or(0, |checkpoint| checkpoint.recovery_point);
-        let log_start = checkpoint.map_or(0, |checkpoint| checkpoint.log_start);
-        let log_start = log_start.max(segments.0.first().unwrap_or(&segments.1).base());
         let end = segments.1.written();
-        for (what, offset) in [("recovery point", recovery_point), ("start", log_start)] {
+        let first_base = segments.0.first().unwrap_or(&segments.1).base();
+        let start = checkpoint.map_or(
+            Start { log_start: first_base, recovery_point: first_base, cleaner_offset: end.offset },
+            |checkpoint| Start {
+                log_start: checkpoint.log_start.max(first_base),
+                recovery_point: checkpoint.recovery_point,
+                cleaner_offset: checkpoint.cleaner_offset,
+            },
+        );
+        for (what, offset) in [("recovery point", start.recovery_point), ("start", start.log_start)] {
             if end.offset < offset {
                 return Err(corrupt(
                     &place,
@@ -123,26 +133,28 @@ impl Log {
                 ));
             }
         }
-        let log = Log::new(place, segments, log_start, recovery_point);
-        if left_by == LeftBy::Import {
-            log.seal(true)?; // from now on the checkpoint tells where gaps are no sign of a lost end
+        let log = Log::new(place, segments, start);
+        if checkpoint.is_none() {
+            log.seal(Seal::All)?;
         }
         Ok((log, recovery))
     }
 }
 
-/// A new log at the log start that the checkpoint has, else at 0.
+/// A new log. Its checkpoint is written last, so where there is one but no segment, segments were lost.
 fn create(place: LogPlace, checkpoint: Option<Checkpoint>) -> Result<Log> {
-    let start = checkpoint.map_or(0, |checkpoint| checkpoint.log_start);
-    if let Some(lost) = checkpoint.filter(|checkpoint| start < checkpoint.recovery_point) {
-        let end = End { offset: start, file_pos: 0 };
-        let reason = format!("no segment is there, and the log went up to {}", lost.recovery_point);
+    if let Some(checkpoint) = checkpoint {
+        let end = End { offset: checkpoint.log_start, file_pos: 0 };
+        let reason = format!("all segments are gone, and the log went up to {} at least", checkpoint.log_end);
         return Err(corrupt(&place, &place.dir, end, reason));
     }
-    let segment = Segment::create(place.segment(start, 0))
+    let segment = Segment::create(place.segment(0, 0))
         .and_then(|segment| place.disk.sync_dir(&place.dir).map(|()| segment))
         .map_err(|error| Error::io("create the log", &place.dir, error).in_partition(&place.partition))?;
-    Ok(Log::new(place, (Vec::new(), Arc::new(segment)), start, start))
+    let start = Start { log_start: 0, recovery_point: 0, cleaner_offset: 0 };
+    let log = Log::new(place, (Vec::new(), Arc::new(segment)), start);
+    log.seal(Seal::All)?;
+    Ok(log)
 }
 
 /// Base and length of the segment files, by base.
@@ -158,13 +170,25 @@ fn list_segments(place: &LogPlace) -> Result<Vec<(Offset, FilePos)>> {
         segments.push((base, len));
     }
     segments.sort_unstable();
+    remove_strays(place, &mut segments);
     Ok(segments)
+}
+
+/// An empty segment with others behind it is what a failed roll left. It would hide the records that went elsewhere.
+fn remove_strays(place: &LogPlace, segments: &mut Vec<(Offset, FilePos)>) {
+    let last = segments.last().map(|(base, _)| *base);
+    segments.retain(|(base, len)| {
+        let is_stray = *len == 0 && Some(*base) != last;
+        if is_stray {
+            let _ = place.disk.remove_file(&place.segment(*base, 0).path(SegmentFile::Log)); // ignored while it is there
+        }
+        !is_stray
+    });
 }
 
 struct Recovering<'a> {
     place: &'a LogPlace,
     checkpoint: Option<Checkpoint>,
-    left_by: LeftBy,
     recovery: PartitionRecovery,
 }
 
@@ -190,7 +214,7 @@ impl Recovering<'_> {
             return None;
         }
         let segment = Segment::open(self.place.segment(last.0, last.1), end, None).ok()?;
-        if segment.last_batch_ends_at(end) { Some(Arc::new(segment)) } else { None }
+        if segment.ends_with_its_last_batch() { Some(Arc::new(segment)) } else { None }
     }
 
     /// Opens segments that need no scan. Each ends where the next one, or `next_base`, begins.
@@ -222,7 +246,7 @@ impl Recovering<'_> {
             let next_base = behind.first().map(|(base, _)| *base);
             let is_cut = scanned.found.damage.is_some() || next_base.is_some_and(|next| !self.joins(&scanned, next));
             if is_cut {
-                self.cut(&scanned, behind, recovery_point)?;
+                self.cut(&scanned, behind)?;
             }
             let Scanned { place, found, indexes, .. } = scanned;
             // Behind compacted offsets the next segment may begin later than this one ends.
@@ -237,10 +261,11 @@ impl Recovering<'_> {
         Ok((segments, active))
     }
 
-    /// Whether the segment at `next` goes on where this one ends.
+    /// Whether the segment at `next` goes on where this one ends, or behind a gap that compaction left.
     fn joins(&self, scanned: &Scanned, next: Offset) -> bool {
         let end = scanned.found.next_offset;
-        if self.left_by == LeftBy::Import { end <= next } else { end == next }
+        let may_have_gap = self.checkpoint.is_none_or(|checkpoint| next <= checkpoint.cleaner_offset);
+        end == next || (may_have_gap && end < next)
     }
 
     /// Walks a file from its beginning, as the device has it, and makes its indexes.
@@ -261,7 +286,7 @@ impl Recovering<'_> {
 
     /// Ends the log at the end of the batches of `scanned`. The segments `behind` go first, so that a crash in between
     /// leaves the same to be found again.
-    fn cut(&mut self, scanned: &Scanned, behind: &[(Offset, FilePos)], recovery_point: Offset) -> Result<()> {
+    fn cut(&mut self, scanned: &Scanned, behind: &[(Offset, FilePos)]) -> Result<()> {
         let Scanned { place, file, len, found, .. } = scanned;
         let path = place.path(SegmentFile::Log);
         let end = End { offset: found.next_offset, file_pos: found.valid_end };
@@ -270,8 +295,15 @@ impl Recovering<'_> {
             (None, Some((next, _))) => format!("the next segment begins at offset {next}"),
             (None, None) => return Ok(()),
         };
-        if end.offset < recovery_point {
-            reason.push_str(&format!(", below the recovery point {recovery_point}"));
+        let refusal = match self.checkpoint {
+            Some(Checkpoint { recovery_point, .. }) if end.offset < recovery_point => {
+                Some(format!(", below the recovery point {recovery_point}"))
+            }
+            None if !behind.is_empty() => Some(", with segments behind it and no checkpoint".to_owned()),
+            _ => None,
+        };
+        if let Some(refusal) = refusal {
+            reason.push_str(&refusal);
             return Err(corrupt(self.place, &path, end, reason));
         }
         let mut kept_in = Vec::new();
@@ -309,7 +341,7 @@ impl Recovering<'_> {
 
     /// Copies the bytes of a range into a side file; durable before they are cut off.
     fn keep_end(&self, file: &dyn DiskFile, path: &Path, (from, end): (FilePos, FilePos)) -> Result<PathBuf> {
-        let kept_in = with_suffix(path, &format!(".{from}.corrupt"));
+        let kept_in = self.free_name(path, &format!(".{from}.corrupt"));
         let copy = || -> io::Result<()> {
             let copy = self.place.disk.open(&kept_in, OpenMode::Create)?;
             let mut piece = vec![0; 256 * 1024];
@@ -331,7 +363,7 @@ impl Recovering<'_> {
     fn set_aside(&self, base: Offset, len: FilePos) -> Result<Option<PathBuf>> {
         let (disk, place) = (&self.place.disk, self.place.segment(base, len));
         let path = place.path(SegmentFile::Log);
-        let kept_in = (len > 0).then(|| with_suffix(&path, ".corrupt"));
+        let kept_in = (len > 0).then(|| self.free_name(&path, ".corrupt"));
         match &kept_in {
             Some(kept_in) => disk.rename(&path, kept_in),
             None => disk.remove_file(&path),
@@ -344,6 +376,20 @@ impl Recovering<'_> {
         Ok(kept_in)
     }
 
+    /// A name for a side file that no earlier recovery has used.
+    fn free_name(&self, path: &Path, suffix: &str) -> PathBuf {
+        let named = |number: u32| {
+            let mut name = OsString::from(path);
+            name.push(if number == 0 { suffix.to_owned() } else { format!("{suffix}.{number}") });
+            PathBuf::from(name)
+        };
+        let is_free = |path: &PathBuf| {
+            let opened = self.place.disk.open(path, OpenMode::Read);
+            opened.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        (0..1000).map(named).find(is_free).unwrap_or_else(|| named(1000))
+    }
+
     fn sync_dir(&self) -> Result<()> {
         let LogPlace { disk, dir, .. } = self.place;
         disk.sync_dir(dir).map_err(|error| self.refused("sync the directory", dir, error))
@@ -352,12 +398,6 @@ impl Recovering<'_> {
     fn refused(&self, operation: &'static str, path: &Path, error: io::Error) -> Error {
         Error::io(operation, path, error).in_partition(&self.place.partition)
     }
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    name.into()
 }
 
 fn corrupt(place: &LogPlace, path: &Path, end: End, reason: String) -> Error {

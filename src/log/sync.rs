@@ -38,11 +38,12 @@ impl Log {
     ///
     /// Before anything in a new segment is called durable, those before it are sealed and the checkpoint says so. From
     /// that follows what recovery relies on: where a segment behind the recovery point is torn, nothing in the segments
-    /// behind it was ever promised.
+    /// behind it was ever promised. Only a disk without room for the checkpoint makes an exception: those before are
+    /// durable then all the same, and recovery finds them whole.
     fn sync_written(&self) -> Result<()> {
         let view = self.view.load_full();
         if self.recovery_point.load(Ordering::Acquire) < view.active().base() {
-            self.seal_rolled()?;
+            self.seal_rolled().or_else(|error| if error.is_retriable() { Ok(()) } else { Err(error) })?;
         }
         for segment in view.segments_from(self.durable()) {
             let end = segment.sync().map_err(|error| self.fail(sync_failed(&segment.path(), error)))?;

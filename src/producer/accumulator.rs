@@ -50,8 +50,8 @@ struct OpenBatch {
     builder: BatchBuilder,
     /// The batch in `builder`, and when it is due; `None` while that is empty.
     batch: Option<(Arc<SentBatch>, Instant)>,
-    /// End of the last batch that was written.
-    written: Offset,
+    /// End of the last batch that was written, if one was.
+    written: Option<Offset>,
 }
 
 /// A batch and what became of it; shared by the acknowledgements of its records.
@@ -78,7 +78,7 @@ pub(super) struct Placed {
 
 impl PartitionQueue {
     fn new(partition: Arc<Partition>, limits: BatchLimits) -> Self {
-        let open = OpenBatch { builder: BatchBuilder::new(), batch: None, written: 0 };
+        let open = OpenBatch { builder: BatchBuilder::new(), batch: None, written: None };
         PartitionQueue { partition, limits, open: Mutex::new(open) }
     }
 
@@ -122,8 +122,9 @@ impl PartitionQueue {
         }
     }
 
-    /// Writes the open batch whether it is due or not. Returns the end of everything that was written here so far.
-    pub(super) fn write_now(&self) -> Offset {
+    /// Writes the open batch whether it is due or not. Returns the end of everything that was written here so far, if
+    /// anything was.
+    pub(super) fn write_now(&self) -> Option<Offset> {
         let mut open = self.open.lock();
         self.write(&mut open, false);
         let written = open.written;
@@ -141,7 +142,7 @@ impl PartitionQueue {
         };
         open.builder.clear();
         if let Ok(appended) = &outcome {
-            open.written = appended.end;
+            open.written = Some(appended.end);
         }
         let _ = batch.outcome.set(outcome); // it was taken out of `open`, so nobody else sets it
     }

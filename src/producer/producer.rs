@@ -89,7 +89,7 @@ impl Producer {
     /// [`Storage`](ErrorKind::Storage) for the first partition that could not be synced.
     pub fn flush(&self) -> Result<()> {
         let queues = self.shared.all_queues();
-        let written: Vec<_> = queues.iter().map(|queue| (queue, queue.write_now())).collect();
+        let written: Vec<_> = queues.iter().filter_map(|queue| Some((queue, queue.write_now()?))).collect();
         let syncs = written.into_iter().map(|(queue, end)| {
             if queue.partition.high_watermark()? < end { queue.partition.sync_to(end) } else { Ok(()) }
         });
@@ -163,8 +163,7 @@ impl Shared {
         }
         let headers = record.headers.iter().copied();
         let size = HEADER_LEN + BatchBuilder::new().record_size(timestamp, record.key, record.value, headers);
-        let segment = usize::try_from(topic.get_segment_bytes()).unwrap_or(usize::MAX);
-        let limit = self.config.get_max_request_size().min(topic.get_max_message_bytes()).min(segment);
+        let limit = self.config.get_max_request_size().min(batch_size_max(topic));
         if size > limit {
             return Err(Error::new(ErrorKind::RecordTooLarge { size, limit }));
         }
@@ -181,7 +180,7 @@ impl Shared {
         }
         let topic = self.engine.topics.get(name)?;
         let limits = BatchLimits {
-            size: self.config.get_batch_size().min(topic.config().get_max_message_bytes()),
+            size: self.config.get_batch_size().min(batch_size_max(topic.config())),
             linger: self.config.get_linger(),
         };
         let name = Arc::clone(topic.name());
@@ -192,6 +191,11 @@ impl Shared {
     fn all_queues(&self) -> Vec<Arc<PartitionQueue>> {
         self.queues.read().values().flat_map(|topic| topic.partitions.iter().cloned()).collect()
     }
+}
+
+/// Bytes of the largest batch that the topic's logs take.
+fn batch_size_max(topic: &TopicConfig) -> usize {
+    topic.get_max_message_bytes().min(usize::try_from(topic.get_segment_bytes()).unwrap_or(usize::MAX))
 }
 
 fn check_timestamp(timestamp: Timestamp, now: Timestamp, topic: &TopicConfig) -> Result<()> {

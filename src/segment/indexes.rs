@@ -31,7 +31,7 @@ impl Indexer {
 
     /// For a segment with `len` bytes that has `indexes`.
     pub(crate) fn resume(interval: u32, indexes: &Indexes, len: FilePos) -> Self {
-        let last_indexed = indexes.offsets.last().map_or(0, |(_, file_pos)| file_pos);
+        let last_indexed = indexes.offsets.last().map_or(0, |entry| entry.file_pos);
         Indexer {
             interval,
             bytes_since: u64::from(len.saturating_sub(last_indexed)),
@@ -92,14 +92,19 @@ mod tests {
     fn first_batch_gets_no_entry_and_interval_0_indexes_all_others() {
         let (indexes, size) = index_batches(0, &[10, 20, 30]);
         assert_eq!(indexes.offsets.to_bytes().len(), 2 * 8);
-        assert_eq!((indexes.offsets.lookup(0), indexes.offsets.lookup(1)), (0, size));
+        let position_of = |offset| indexes.offsets.lookup(offset).map(|entry| entry.file_pos);
+        assert_eq!((position_of(0), position_of(1)), (None, Some(size)));
     }
 
     #[test]
     fn the_interval_is_exceeded_strictly() {
         let (_, size) = index_batches(0, &[1]);
         let (exactly, _) = index_batches(size, &[1, 2, 3]);
-        assert_eq!(exactly.offsets.last(), Some((2, 2 * size)), "after two batches the distance exceeds one");
+        assert_eq!(
+            exactly.offsets.last().map(|entry| entry.relative_offset),
+            Some(2),
+            "after two batches the distance exceeds one"
+        );
         let (below, _) = index_batches(size - 1, &[1, 2, 3]);
         assert_eq!(below.offsets.to_bytes().len(), 2 * 8);
     }

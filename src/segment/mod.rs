@@ -24,7 +24,7 @@
 //!
 //! # After a crash
 //!
-//! The `.log` file may end in a torn batch, in zeros, or short; [`scan`] finds the last batch that holds. Index files
+//! The `.log` file may end in a torn batch, in zeros, or short; [`scan()`] finds the last batch that holds. Index files
 //! may be missing or short.
 
 mod entry_list;

@@ -10,6 +10,15 @@ pub(super) const ENTRY_LEN: usize = 8;
 /// `AbstractIndex`: 8192 bytes).
 const WARM_ENTRIES: usize = 8192 / ENTRY_LEN;
 
+/// An entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct IndexEntry {
+    /// Last offset of a batch, minus the segment's base.
+    pub(super) relative_offset: u32,
+    /// Position of its first byte.
+    pub(super) file_pos: FilePos,
+}
+
 /// Sparse entries (last offset of a batch minus base, position of its first byte), both strictly increasing.
 ///
 /// In memory an entry is one word, offset above position, so that it is read and written whole.
@@ -27,8 +36,8 @@ impl OffsetIndex {
         }
     }
 
-    /// The position to walk on from when looking for `relative_offset`: that of the largest entry not above it, else 0.
-    pub(super) fn lookup(&self, relative_offset: u32) -> FilePos {
+    /// The entry to walk on from when looking for `relative_offset`: the largest one not above it.
+    pub(super) fn lookup(&self, relative_offset: u32) -> Option<IndexEntry> {
         let at_or_below = |entry| offset_of(entry) <= relative_offset;
         let len = self.entries.len();
         let warm = len.saturating_sub(1 + WARM_ENTRIES);
@@ -36,16 +45,22 @@ impl OffsetIndex {
             Some(entry) if offset_of(entry) < relative_offset => self.entries.partition_point(warm, len, at_or_below),
             _ => self.entries.partition_point(0, len.min(warm + 1), at_or_below),
         };
-        self.entry_before(found)
+        self.before(found)
     }
 
-    /// The position of the last indexed batch that begins at or before `file_pos`, else 0.
-    pub(super) fn boundary_before(&self, file_pos: FilePos) -> FilePos {
-        self.entry_before(self.entries.partition_point(0, self.entries.len(), |entry| file_pos_of(entry) <= file_pos))
+    /// The last entry whose batch begins at or before `file_pos`.
+    pub(super) fn entry_before(&self, file_pos: FilePos) -> Option<IndexEntry> {
+        self.before(self.entries.partition_point(0, self.entries.len(), |entry| file_pos_of(entry) <= file_pos))
     }
 
-    fn entry_before(&self, at: usize) -> FilePos {
-        at.checked_sub(1).and_then(|at| self.entries.get(at)).map_or(0, file_pos_of)
+    /// The last entry.
+    pub(super) fn last(&self) -> Option<IndexEntry> {
+        self.before(self.entries.len())
+    }
+
+    fn before(&self, at: usize) -> Option<IndexEntry> {
+        let entry = self.entries.get(at.checked_sub(1)?)?;
+        Some(IndexEntry { relative_offset: offset_of(entry), file_pos: file_pos_of(entry) })
     }
 
     /// The content of the index file.
@@ -71,12 +86,6 @@ impl OffsetIndex {
         }
         Some(index)
     }
-
-    /// The last entry: offset minus base, and position.
-    pub(super) fn last(&self) -> Option<(u32, FilePos)> {
-        let entry = self.entries.get(self.entries.len().checked_sub(1)?)?;
-        Some((offset_of(entry), file_pos_of(entry)))
-    }
 }
 
 fn offset_of(entry: u64) -> u32 {
@@ -98,8 +107,8 @@ mod tests {
     }
 
     /// The naive twin of `lookup`.
-    fn lookup_by_walking(entries: &[(u32, FilePos)], target: u32) -> FilePos {
-        entries.iter().rev().find(|(offset, _)| *offset <= target).map_or(0, |(_, file_pos)| *file_pos)
+    fn lookup_by_walking(entries: &[(u32, FilePos)], target: u32) -> Option<FilePos> {
+        entries.iter().rev().find(|(offset, _)| *offset <= target).map(|(_, file_pos)| *file_pos)
     }
 
     #[test]
@@ -108,16 +117,17 @@ mod tests {
             let entries: Vec<_> = (0..count).map(|at| (at * 10 + 9, at * 4096 + 100)).collect();
             let index = index_of(&entries);
             for target in (0..count * 10 + 30).step_by(if count > 1000 { 7 } else { 1 }) {
-                assert_eq!(index.lookup(target), lookup_by_walking(&entries, target), "{count} entries, {target}");
+                let found = index.lookup(target).map(|entry| entry.file_pos);
+                assert_eq!(found, lookup_by_walking(&entries, target), "{count} entries, {target}");
             }
         }
     }
 
     #[test]
-    fn boundary_before_finds_the_last_batch_begin() {
+    fn entry_before_finds_the_last_batch_begin() {
         let index = index_of(&[(9, 100), (19, 5000), (29, 9000)]);
-        let found: Vec<_> = [0, 99, 100, 4999, 5000, 8999, 9000, 20_000].map(|pos| index.boundary_before(pos)).into();
-        assert_eq!(found, [0, 0, 100, 100, 5000, 5000, 9000, 9000]);
+        let found = |pos| index.entry_before(pos).map_or(0, |entry| entry.file_pos);
+        assert_eq!([0, 99, 100, 4999, 5000, 8999, 9000, 20_000].map(found), [0, 0, 100, 100, 5000, 5000, 9000, 9000]);
     }
 
     #[test]
@@ -125,7 +135,10 @@ mod tests {
         let index = index_of(&[(9, 100), (19, 5000)]);
         let bytes = index.to_bytes();
         assert_eq!(bytes, [0, 0, 0, 9, 0, 0, 0, 100, 0, 0, 0, 19, 0, 0, 0x13, 0x88]);
-        assert_eq!(OffsetIndex::from_bytes(&bytes, 6000).unwrap().last(), Some((19, 5000)));
+        assert_eq!(
+            OffsetIndex::from_bytes(&bytes, 6000).unwrap().last(),
+            Some(IndexEntry { relative_offset: 19, file_pos: 5000 })
+        );
     }
 
     #[test]

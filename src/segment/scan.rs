@@ -61,6 +61,10 @@ pub(crate) fn scan(
         let left = end - found.valid_end;
         piece.fill(file, found.valid_end, left.min(PIECE as FilePos))?;
         let mut bytes = piece.bytes.as_slice();
+        if bytes.is_empty() {
+            found.damage = Some(Damage::Torn); // the file is shorter than it was
+            break;
+        }
         if let Some(size) = announced_size(bytes).filter(|size| bytes.len() < *size && *size <= left as usize) {
             piece.fill(file, found.valid_end, size as FilePos)?;
             bytes = piece.bytes.as_slice();
@@ -117,9 +121,7 @@ pub(crate) fn holds_batch_behind(
         piece.fill(file, at, (end - at).min(PIECE as FilePos))?;
         for (ahead, header) in piece.bytes.windows(HEADER_LEN).enumerate() {
             let start = at + ahead as FilePos;
-            let Some(size) =
-                plausible_size(header).filter(|size| u64::from(start) + u64::from(*size) <= u64::from(end))
-            else {
+            let Some(size) = plausible_size(header, base, expected).filter(|size| *size <= end - start) else {
                 continue;
             };
             candidate.fill(file, start, size)?;
@@ -133,11 +135,22 @@ pub(crate) fn holds_batch_behind(
     Ok(false)
 }
 
-/// The size that a header announces, if its first fields can be those of a batch.
-fn plausible_size(header: &[u8]) -> Option<FilePos> {
+/// The size that a header announces, if its fields can be those of a batch of this segment. Strict, because reading the
+/// whole batch at each of millions of positions would take for ever.
+fn plausible_size(header: &[u8], base: Offset, expected: Offset) -> Option<FilePos> {
+    if header.get(16) != Some(&2) {
+        return None;
+    }
     let base_offset = i64::from_be_bytes(*header.first_chunk()?);
-    let is_version_2 = header.get(16) == Some(&2);
-    let size = announced_size(header).filter(|size| *size >= HEADER_LEN && is_version_2 && 0 <= base_offset)?;
+    if base_offset < expected || base.saturating_add(Offset::from(i32::MAX)) < base_offset {
+        return None;
+    }
+    let field = |at: usize| Some(i32::from_be_bytes(*header.get(at..)?.first_chunk()?));
+    let (last_offset_delta, record_count) = (field(23)?, field(57)?);
+    if last_offset_delta < 0 || record_count < 0 || i64::from(last_offset_delta) + 1 < i64::from(record_count) {
+        return None;
+    }
+    let size = announced_size(header).filter(|size| *size >= HEADER_LEN)?;
     FilePos::try_from(size).ok()
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::indexes::{Indexer, Indexes};
 use super::names::{SegmentFile, segment_path};
-use super::offset_index::OffsetIndex;
+use super::offset_index::{IndexEntry, OffsetIndex};
 use super::time_index::TimeIndex;
 use crate::record::{Batch, Malformed};
 use crate::sync::{Arc, AtomicBool, AtomicU64, CachePadded, OnceLock, Ordering};
@@ -68,11 +68,18 @@ pub(crate) struct DamageAt {
 }
 
 impl Segment {
-    /// Creates an empty segment, replacing files of its name.
+    /// Creates an empty segment. A `.log` file of its name is emptied: one that is in a view never has it, since the base
+    /// of a new segment is the log end. After an error there is no such file, or [`io::ErrorKind::Other`] says that it
+    /// could not be removed.
     pub(crate) fn create(place: SegmentPlace) -> io::Result<Self> {
-        let file = place.disk.open(&place.path(SegmentFile::Log), OpenMode::Create)?;
+        let path = place.path(SegmentFile::Log);
+        let file = place.disk.open(&path, OpenMode::Create)?;
+        let disk = Arc::clone(&place.disk);
         let end = End { offset: place.base, file_pos: 0 };
-        Segment::new(place, file, end, Some(Indexes::default()))
+        Segment::new(place, file, end, Some(Indexes::default())).map_err(|error| match disk.remove_file(&path) {
+            Ok(()) => error,
+            Err(_) => io::Error::other(error), // a stray file would hide what goes to its offsets elsewhere
+        })
     }
 
     /// Opens a segment whose `.log` file holds whole batches up to `end` and nothing behind, all of it durable.
@@ -140,8 +147,7 @@ impl Segment {
 
     /// Appends one finished batch. `indexer` belongs to the one writer of this segment.
     pub(crate) fn append(&self, indexer: &mut Indexer, batch: &Batch<'_>) -> Result<(), WriteFailure> {
-        let file_pos = self.written().file_pos;
-        self.file.append(batch.bytes())?;
+        let file_pos = self.file.append(batch.bytes())?;
         self.sealed.store(false, Ordering::Relaxed);
         indexer.note(self.base(), file_pos, batch, self.indexes());
         let end = End { offset: batch.next_offset(), file_pos: file_pos + batch.size() as FilePos };
@@ -185,7 +191,7 @@ impl Segment {
     /// The first batch before `end` that holds `offset` or a larger one, and its position.
     pub(crate) fn find(&self, offset: Offset, end: End) -> Result<Option<(FilePos, Batch<'_>)>, DamageAt> {
         let relative = offset.saturating_sub(self.base()).clamp(0, Offset::from(i32::MAX)) as u32;
-        let mut file_pos = self.indexes().offsets.lookup(relative);
+        let mut file_pos = self.checked(self.indexes().offsets.lookup(relative), end).unwrap_or(0);
         while let Some(batch) = self.batch_at(file_pos, end)? {
             if batch.last_offset() >= offset {
                 return Ok(Some((file_pos, batch)));
@@ -203,7 +209,7 @@ impl Segment {
             return Ok(end);
         }
         let target = target as FilePos; // below end.file_pos, so it fits
-        let mut file_pos = self.indexes().offsets.boundary_before(target).max(from);
+        let mut file_pos = self.checked(self.indexes().offsets.entry_before(target), end).unwrap_or(0).max(from);
         while let Some(batch) = self.batch_at(file_pos, end)? {
             let next = file_pos + batch.size() as FilePos;
             if next > target {
@@ -212,6 +218,13 @@ impl Segment {
             file_pos = next;
         }
         Ok(end)
+    }
+
+    /// The position of an index entry, if a batch begins there that has its offset: an entry is a hint, not evidence.
+    fn checked(&self, entry: Option<IndexEntry>, end: End) -> Option<FilePos> {
+        let entry = entry?;
+        let batch = self.batch_at(entry.file_pos, end).ok()??;
+        (batch.last_offset() == self.base() + Offset::from(entry.relative_offset)).then_some(entry.file_pos)
     }
 
     /// The batch that begins at `file_pos`; `None` at `end`. Its checksum is not looked at.
@@ -228,33 +241,53 @@ impl Segment {
         }
     }
 
-    /// Whether the batch before `end` is whole, has the right checksum, and ends exactly there.
-    pub(crate) fn last_batch_ends_at(&self, end: End) -> bool {
-        let (mut at, mut last) = (self.indexes().offsets.boundary_before(end.file_pos), None);
-        while let Ok(Some(batch)) = self.batch_at(at, end) {
+    /// The last batch that was written, and its position.
+    pub(crate) fn last_batch(&self) -> Result<Option<(FilePos, Batch<'_>)>, DamageAt> {
+        let end = self.written();
+        let (mut at, mut last) = (self.checked(self.indexes().offsets.last(), end).unwrap_or(0), None);
+        while let Some(batch) = self.batch_at(at, end)? {
+            last = Some((at, batch));
             at += batch.size() as FilePos;
-            last = Some(batch);
         }
-        let holds = |batch: Batch<'_>| batch.next_offset() == end.offset && batch.verify_crc().is_ok();
-        at == end.file_pos && last.map_or(end.file_pos == 0 && end.offset == self.base(), holds)
+        Ok(last)
+    }
+
+    /// Whether the last batch is whole, has the right checksum, and ends exactly at the end of what was written.
+    pub(crate) fn ends_with_its_last_batch(&self) -> bool {
+        let end = self.written();
+        match self.last_batch() {
+            Ok(Some((_, batch))) => batch.next_offset() == end.offset && batch.verify_crc().is_ok(),
+            Ok(None) => end.file_pos == 0 && end.offset == self.base(),
+            Err(_) => false,
+        }
     }
 
     fn indexes(&self) -> &Indexes {
         self.indexes.get_or_init(|| self.load_indexes().unwrap_or_else(|| self.rebuild_indexes()))
     }
 
-    /// The indexes as their files have them, if they can be right and the last entry fits the log.
+    /// The indexes as their files have them, if they can be right, the last entry fits the log, and no entry is missing
+    /// behind it.
     fn load_indexes(&self) -> Option<Indexes> {
         let end = self.written();
         let offsets = OffsetIndex::from_bytes(&self.read_file(SegmentFile::OffsetIndex).ok()?, end.file_pos)?;
         let times = TimeIndex::from_bytes(&self.read_file(SegmentFile::TimeIndex).ok()?)?;
-        if let Some((relative, file_pos)) = offsets.last() {
-            let batch = self.batch_at(file_pos, end).ok()??;
-            if batch.last_offset() != self.base() + Offset::from(relative) {
-                return None;
+        let mut file_pos = match offsets.last() {
+            Some(entry) => self.checked(Some(entry), end)?,
+            None => 0,
+        };
+        let indexes = Indexes { offsets, times };
+        let (last_entry, last_time) = (indexes.offsets.last(), indexes.times.last());
+        let mut indexer = Indexer::resume(self.place.index_interval, &indexes, file_pos);
+        while let Some(batch) = self.batch_at(file_pos, end).ok()? {
+            indexer.note(self.base(), file_pos, &batch, &indexes);
+            file_pos += batch.size() as FilePos;
+            if indexes.offsets.last() != last_entry {
+                return None; // the walk is never longer than the distance between two entries
             }
         }
-        Some(Indexes { offsets, times })
+        indexer.note_end(&indexes);
+        (indexes.times.last() == last_time).then_some(indexes)
     }
 
     /// Builds the indexes from the batch headers. Stops where they do not hold: look-ups beyond walk on from there and
@@ -315,6 +348,8 @@ impl AtomicEnd {
     }
 }
 
+/// The next segment of a log that others wrote can begin further away than a word holds: what lies in between is a gap.
 fn pack(base: Offset, end: End) -> u64 {
-    ((end.offset - base) as u64) << 32 | u64::from(end.file_pos)
+    let relative = (end.offset - base).clamp(0, Offset::from(u32::MAX)) as u64;
+    (relative << 32) | u64::from(end.file_pos)
 }

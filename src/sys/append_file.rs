@@ -20,6 +20,9 @@ pub(crate) struct AppendFile {
     mapping: Mapping,
     /// Held for the length of an append, so that two of them can never write to the same place.
     writing: Mutex<()>,
+    /// Held for the length of a sync; whether one has failed. The system reports a failed write-back to one caller only:
+    /// a second sync, at the same time or later, would succeed without the bytes being there.
+    sync_failed: Mutex<bool>,
 }
 
 /// Why bytes did not get into the file.
@@ -39,7 +42,7 @@ impl AppendFile {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         }
         let mapping = Mapping::new(file.as_file(), capacity.max(len), len)?;
-        Ok(AppendFile { file, mapping, writing: Mutex::new(()) })
+        Ok(AppendFile { file, mapping, writing: Mutex::new(()), sync_failed: Mutex::new(false) })
     }
 
     /// Bytes that it can grow to.
@@ -52,8 +55,9 @@ impl AppendFile {
         self.mapping.slice(range)
     }
 
-    /// Appends `bytes`. They are readable when it returns, and durable after the next [`sync`](AppendFile::sync).
-    pub(crate) fn append(&self, bytes: &[u8]) -> Result<(), WriteFailure> {
+    /// Appends `bytes` and returns where. They are readable when it returns, and durable after the next
+    /// [`sync`](AppendFile::sync).
+    pub(crate) fn append(&self, bytes: &[u8]) -> Result<FilePos, WriteFailure> {
         let _writing = self.writing.lock();
         let start = self.mapping.published();
         let end = FilePos::try_from(bytes.len())
@@ -69,12 +73,17 @@ impl AppendFile {
             });
         }
         self.mapping.publish(end);
-        Ok(())
+        Ok(start)
     }
 
-    /// Makes everything appended before the call durable. After a failure the file must not be appended to.
+    /// Makes everything appended before the call durable. After a failure every later call fails, too, and the file
+    /// must not be appended to.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.file.sync()
+        let mut failed = self.sync_failed.lock();
+        if *failed {
+            return Err(io::Error::other("an earlier sync of the file failed"));
+        }
+        self.file.sync().inspect_err(|_| *failed = true)
     }
 }
 

@@ -20,6 +20,7 @@ pub(crate) struct Faults {
     pub(crate) next_set_len: Mutex<Option<io::ErrorKind>>,
     pub(crate) next_create: Mutex<Option<io::ErrorKind>>,
     pub(crate) next_rename: Mutex<Option<io::ErrorKind>>,
+    pub(crate) next_len: Mutex<Option<io::ErrorKind>>,
     /// Syncs that have begun.
     pub(crate) syncs: AtomicUsize,
     held: Mutex<bool>,
@@ -90,6 +91,7 @@ struct FaultyFile {
 
 impl DiskFile for FaultyFile {
     fn len(&self) -> io::Result<u64> {
+        fail(&self.faults.next_len)?;
         self.file.len()
     }
 

@@ -30,6 +30,9 @@ impl Flusher {
     /// Has the thread see to `partition` at `at`. The partition keeps itself from asking twice.
     pub(super) fn request(&self, partition: &Arc<Partition>, at: Instant) {
         let mut state = self.state.lock();
+        if state.stopped {
+            return; // nobody would take it out again
+        }
         let is_next = state.due.peek().is_none_or(|Reverse(next)| at < next.at);
         state.due.push(Reverse(Due { at, partition: Arc::clone(partition) }));
         drop(state);

@@ -200,8 +200,9 @@ impl Partition {
     /// The background thread's turn: syncs what has been appended and seals what was rolled over. An error is not
     /// lost: it is what the next append or acknowledgement of this partition gets. A full disk is tried again.
     pub(crate) fn flush(self: &Arc<Self>) {
-        self.flush_now.store(false, Ordering::Release);
-        self.flush_later.store(false, Ordering::Release);
+        // Swapped, not stored: who finds a flag still set has to be seen with the end that it raised before.
+        self.flush_now.swap(false, Ordering::AcqRel);
+        self.flush_later.swap(false, Ordering::AcqRel);
         let Ok(log) = &self.log else { return };
         let synced = match log.config().get_durability() {
             Durability::Os => Ok(()),

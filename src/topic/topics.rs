@@ -187,7 +187,9 @@ impl TopicPlace {
                 self.create_partition(&partition, file)
             })
             .collect::<Result<Vec<_>>>()?;
-        self.write_topic_file(&name, file)?; // syncs the directory, and with it the names of the partitions
+        // The partitions' names first: a topic file without them would speak of lost records.
+        self.disk.sync_dir(&self.dir).map_err(|error| Error::io("sync", &self.dir, error))?;
+        self.write_topic_file(&name, file)?;
         Ok(Topic { name, id: file.id, config: file.config.clone(), partitions })
     }
 
@@ -347,11 +349,7 @@ impl Opening<'_> {
         let id = there.iter().find_map(id_of).unwrap_or_else(Uuid::new_v4);
         let policy = if is_internal(name) { CleanupPolicy::Compact } else { CleanupPolicy::Delete };
         let file = TopicFile { id, partitions: count, config: TopicConfig::new().cleanup_policy(policy) };
-        let report = std::mem::take(&mut self.report);
-        let mut opening = Opening { place: self.place, left_by: LeftBy::Import, report };
-        let topic = opening.open_topic(name, &file, there);
-        self.report = opening.report;
-        // Written last: until then the next open takes the logs for imported ones again.
+        let topic = self.open_topic(name, &file, there);
         self.place.write_topic_file(name, &file)?;
         self.report.adopted.push(name.to_owned());
         Ok(topic)
@@ -360,6 +358,9 @@ impl Opening<'_> {
 
 /// What [`TopicPlace::create_partition`] can leave behind when it is cut short.
 fn is_part_of_a_creation(entry: &DiskEntry) -> bool {
-    let is_own_name = [PARTITION_METADATA, LEADER_EPOCHS].contains(&entry.name.as_str());
-    !entry.is_dir && (is_own_name || (entry.name == "00000000000000000000.log" && entry.len == 0))
+    let is_own_name =
+        [PARTITION_METADATA, LEADER_EPOCHS, "thalweg-checkpoint", "thalweg.tmp"].contains(&entry.name.as_str());
+    let is_index = entry.name.ends_with(".index") || entry.name.ends_with(".timeindex");
+    !entry.is_dir
+        && (is_own_name || (is_index && entry.len == 0) || (entry.name == "00000000000000000000.log" && entry.len == 0))
 }

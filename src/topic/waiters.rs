@@ -4,6 +4,7 @@
 //! then [`wake`](Waiters::wake). A fence on each side puts the two stores before the two loads, so at least one side
 //! sees the other. When nobody waits, `wake` is one load.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -97,7 +98,10 @@ impl Waiters {
             self.count.store(list.len(), Ordering::Relaxed);
             reached
         };
-        reached.iter().for_each(|(_, waiter)| waiter.wake());
+        for (_, waiter) in reached {
+            // A waker is the application's code. If it panics, the others are woken all the same.
+            let _ = catch_unwind(AssertUnwindSafe(|| waiter.wake()));
+        }
     }
 
     /// Wakes everybody: the log failed or was closed.

@@ -189,3 +189,78 @@ fn damage_comes_after_the_records_before_it_and_again_until_it_is_passed() {
     consumer.seek(&tp(0), 3).unwrap();
     assert_eq!(poll_values(&mut consumer, 27)[0], (0, 3, vec![3; 40]));
 }
+
+/// A store with topic `t` of three partitions, the first of which cannot be opened, and 20 records in each other one.
+fn with_damaged_partition(store: &Store) -> Broker {
+    let broker = store.open_with_topic(3, fast());
+    let producer = producer(&broker);
+    for partition in 0..3 {
+        for number in 0..20u8 {
+            producer.send(ProducerRecord::new("t", &[number]).partition(partition)).unwrap().detach();
+        }
+    }
+    producer.close().unwrap();
+    broker.close().unwrap();
+    std::fs::remove_file(store.file("00000000000000000000.log")).unwrap();
+    store.open()
+}
+
+#[test]
+fn a_damaged_partition_does_not_stop_its_consumer_and_its_error_is_told() {
+    let store = Store::new();
+    let broker = with_damaged_partition(&store);
+    let mut consumer = consumer(&broker, "g");
+    consumer.subscribe(&["t"]).unwrap();
+    let (mut values, mut errors) = (0, 0);
+    while values < 40 || errors < 3 {
+        match consumer.poll(Duration::ZERO) {
+            Ok(records) => values += records.len(),
+            Err(error) => {
+                assert_eq!(error.partition(), Some(&tp(0)), "{error}");
+                errors += 1;
+            }
+        }
+    }
+    consumer.commit_sync().unwrap();
+    assert_eq!(consumer.committed(&[tp(0), tp(1)]).unwrap()[1].1.as_ref().unwrap().offset(), 20);
+}
+
+#[test]
+fn an_error_is_told_beside_busy_partitions() {
+    let store = Store::new();
+    let broker = with_damaged_partition(&store);
+    let config = ConsumerConfig::new().auto_offset_reset(AutoOffsetReset::Earliest).max_poll_records(1);
+    let mut consumer = broker.consumer(config).unwrap();
+    consumer.assign(&[tp(0), tp(1)]).unwrap();
+    let errors = (0..15).filter(|_| consumer.poll(Duration::ZERO).is_err()).count();
+    assert!((1..15).contains(&errors), "{errors}");
+}
+
+#[test]
+fn flush_ignores_partitions_that_were_not_sent_to() {
+    let store = Store::new();
+    let broker = with_damaged_partition(&store);
+    let producer = producer(&broker);
+    let ack = producer.send(ProducerRecord::new("t", "v").partition(1)).unwrap();
+    producer.flush().unwrap();
+    assert_eq!(ack.wait().unwrap().offset, 20);
+    producer.send(ProducerRecord::new("t", "v").partition(0)).unwrap().wait().unwrap_err();
+    producer.close().unwrap();
+}
+
+#[test]
+fn an_idle_poll_waits_and_does_not_spin() {
+    let store = Store::new();
+    let broker = store.open_with_topic(1, fast());
+    let mut consumer = consumer(&broker, "g");
+    consumer.subscribe(&["t"]).unwrap();
+    consumer.poll(Duration::ZERO).unwrap();
+    let ticks = || {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let before = ticks();
+    assert!(consumer.poll(Duration::from_millis(500)).unwrap().is_empty());
+    assert!(ticks() - before <= 5, "half a second is 50 ticks");
+}

@@ -232,3 +232,18 @@ fn topics_are_subscribed_to_together_and_unknown_ones_are_an_error() {
     let error = consumer.poll(Duration::ZERO).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::UnknownTopicOrPartition { .. }));
 }
+
+#[test]
+fn automatic_commits_come_before_a_change_of_the_assignment() {
+    let store = Store::new();
+    let broker = store.open_with_topic(1, fast());
+    broker.create_topic("u", 1, fast()).unwrap();
+    send_each(&broker, ["a", "b"]);
+    let config = ConsumerConfig::new().group_id("g").auto_offset_reset(AutoOffsetReset::Earliest);
+    let mut consumer = broker.consumer(config).unwrap();
+    consumer.subscribe(&["t"]).unwrap();
+    poll_values(&mut consumer, 2);
+    consumer.subscribe(&["u"]).unwrap();
+    consumer.poll(Duration::ZERO).unwrap();
+    assert_eq!(committed(&broker, "g"), Some(2));
+}

@@ -39,6 +39,8 @@ fn paths_that_cannot_be_a_data_directory() {
     assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error}");
     assert_eq!(error.file(), Some(file.as_path()));
     assert!(Broker::open(store.dir.path().join("nul\0")).is_err());
+    let error = Broker::open("/proc/thalweg").unwrap_err(); // not even root may create that
+    assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error}");
 }
 
 #[test]
@@ -172,13 +174,14 @@ fn segments(store: &Store) -> Vec<std::path::PathBuf> {
     logs
 }
 
-/// A store with 50 records in several segments, as a power cut leaves it before the first checkpoint.
-fn without_checkpoint() -> Store {
+/// A store with 50 records in several segments, as a power cut leaves it whose checkpoint is still the first one.
+fn with_first_checkpoint() -> Store {
     let store = Store::new();
     let broker = store.open_with_topic(1, fast().internal_segment_bytes(1000));
+    let checkpoint = fs::read(store.file("thalweg-checkpoint")).unwrap();
     send_each(&broker, (0..50u8).map(|value| [value; 40]));
     broker.close().unwrap();
-    fs::remove_file(store.file("thalweg-checkpoint")).unwrap();
+    fs::write(store.file("thalweg-checkpoint"), checkpoint).unwrap();
     assert!(segments(&store).len() > 4);
     store
 }
@@ -201,7 +204,7 @@ fn goes_on_after_a_cut(store: &Store, kept: usize) -> thalweg::Cut {
 
 #[test]
 fn a_tear_before_the_last_segment_ends_the_log_there() {
-    let store = without_checkpoint();
+    let store = with_first_checkpoint();
     let logs = segments(&store);
     let content = fs::read(&logs[1]).unwrap();
     fs::write(&logs[1], &content[..content.len() - 1]).unwrap();
@@ -214,7 +217,7 @@ fn a_tear_before_the_last_segment_ends_the_log_there() {
 
 #[test]
 fn a_segment_that_ends_too_early_leaves_no_gap() {
-    let store = without_checkpoint();
+    let store = with_first_checkpoint();
     let logs = segments(&store);
     let content = fs::read(&logs[1]).unwrap();
     let batch = 12 + u32::from_be_bytes(content[8..12].try_into().unwrap()) as usize;
@@ -225,7 +228,7 @@ fn a_segment_that_ends_too_early_leaves_no_gap() {
 
 #[test]
 fn a_size_that_grew_is_not_taken_for_a_torn_end() {
-    let store = without_checkpoint();
+    let store = with_first_checkpoint();
     let logs = segments(&store);
     logs[1..].iter().for_each(|path| fs::remove_file(path).unwrap());
     let mut content = fs::read(&logs[0]).unwrap();
@@ -235,6 +238,147 @@ fn a_size_that_grew_is_not_taken_for_a_torn_end() {
     let cut = broker.recovery().partitions[0].cut.clone().unwrap();
     assert_eq!((cut.file_pos, cut.bytes), (0, content.len() as u64));
     assert_eq!(fs::read(&cut.kept_in[0]).unwrap(), content, "the batches behind are not thrown away");
+}
+
+#[test]
+fn a_second_recovery_keeps_the_first_side_file() {
+    let store = Store::new();
+    let broker = store.open_with_topic(1, fast());
+    send_each(&broker, ["first"]);
+    broker.close().unwrap();
+    let len = fs::metadata(store.file(LOG)).unwrap().len();
+    for (round, garbage) in [[0xaau8; 100], [0xbb; 100]].into_iter().enumerate() {
+        let mut content = fs::read(store.file(LOG)).unwrap();
+        content.extend(garbage);
+        fs::write(store.file(LOG), content).unwrap();
+        let broker = store.open_after_kill();
+        assert_eq!(broker.recovery().partitions[0].cut.clone().unwrap().kept_in.len(), 1);
+        broker.close().unwrap();
+        let kept = |suffix: &str| fs::read(store.file(&format!("{LOG}.{len}.corrupt{suffix}")));
+        assert_eq!(kept("").unwrap(), [0xaa; 100]);
+        assert_eq!(kept(".1").ok(), (round == 1).then(|| vec![0xbb; 100]));
+    }
+}
+
+#[test]
+fn a_recovery_that_was_cut_short_goes_on() {
+    let store = with_first_checkpoint();
+    let logs = segments(&store);
+    let content = fs::read(&logs[1]).unwrap();
+    fs::write(&logs[1], &content[..content.len() - 1]).unwrap();
+    // The last segment was set aside, and then the power went.
+    let last = logs.last().unwrap();
+    fs::rename(last, last.with_extension("log.corrupt")).unwrap();
+    goes_on_after_a_cut(&store, logs.len() - 3);
+}
+
+#[test]
+fn a_log_without_checkpoint_may_have_gaps_and_loses_nothing() {
+    for damage_checkpoint in [false, true] {
+        let store = with_first_checkpoint();
+        let logs = segments(&store);
+        fs::remove_file(&logs[1]).unwrap(); // a gap, as compaction leaves it
+        if damage_checkpoint {
+            let mut checkpoint = fs::read(store.file("thalweg-checkpoint")).unwrap();
+            checkpoint[20] ^= 1;
+            fs::write(store.file("thalweg-checkpoint"), checkpoint).unwrap();
+        } else {
+            fs::remove_file(store.file("thalweg-checkpoint")).unwrap();
+        }
+        for open in [Store::open, Store::open_after_kill, Store::open_after_kill] {
+            let broker = open(&store);
+            assert_eq!((broker.recovery().failed.len(), broker.recovery().cut_bytes()), (0, 0));
+            assert!(segments(&store).len() >= logs.len() - 1);
+            let values = all_values(&broker);
+            assert!((30..50).contains(&values.len()));
+            assert_eq!(values.last().unwrap(), &[49; 40]);
+            broker.close().unwrap();
+        }
+    }
+}
+
+#[test]
+fn damage_in_a_log_without_checkpoint_changes_nothing() {
+    let store = with_first_checkpoint();
+    fs::remove_file(store.file("thalweg-checkpoint")).unwrap();
+    let logs = segments(&store);
+    let mut content = fs::read(&logs[1]).unwrap();
+    content[70] ^= 1;
+    fs::write(&logs[1], &content).unwrap();
+    let broker = store.open_after_kill();
+    assert_eq!(broker.recovery().failed.len(), 1);
+    assert!(broker.partition(&tp(0)).unwrap().log_end().is_err());
+    assert_eq!(segments(&store), logs);
+    assert_eq!(fs::read(&logs[1]).unwrap(), content);
+}
+
+#[test]
+fn a_sealed_segment_that_is_short_or_missing_is_an_error_when_it_is_read() {
+    for missing in [false, true] {
+        let store = Store::new();
+        let broker = store.open_with_topic(1, fast().internal_segment_bytes(1000));
+        send_each(&broker, (0..50u8).map(|value| [value; 40]));
+        broker.close().unwrap();
+        let logs = segments(&store);
+        if missing {
+            fs::remove_file(&logs[1]).unwrap();
+        } else {
+            let content = fs::read(&logs[1]).unwrap();
+            let batch = 12 + u32::from_be_bytes(content[8..12].try_into().unwrap()) as usize;
+            fs::write(&logs[1], &content[..2 * batch]).unwrap();
+        }
+        let broker = store.open();
+        let partition = broker.partition(&tp(0)).unwrap();
+        let mut offset = 0;
+        let error = loop {
+            match partition.fetch(offset, &Default::default()).and_then(|fetched| fetched.decode(true)) {
+                Ok(records) => {
+                    assert!(records.iter().map(|record| record.offset()).eq(offset..records.next_offset()));
+                    offset = records.next_offset();
+                }
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), &ErrorKind::CorruptRecord { offset, reason: error_reason(&error) });
+        assert!(error.to_string().contains("missing"), "{error}");
+        // Behind the hole everything is there.
+        let base = logs[2].file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        let records = partition.fetch(base, &Default::default()).unwrap().decode(true).unwrap();
+        assert_eq!(records.next_offset(), 50);
+    }
+}
+
+fn error_reason(error: &thalweg::Error) -> String {
+    match error.kind() {
+        ErrorKind::CorruptRecord { reason, .. } => reason.clone(),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn an_index_entry_that_disagrees_with_the_log_is_not_believed() {
+    let store = Store::new();
+    let broker = store.open_with_topic(1, fast().index_interval_bytes(0).internal_segment_bytes(4000));
+    send_each(&broker, (0..100u8).map(|value| [value; 40]));
+    broker.close().unwrap();
+    let path = store.file("00000000000000000000.index");
+    let index = fs::read(&path).unwrap();
+    for byte in (0..index.len()).step_by(7) {
+        for bit in [0, 5] {
+            let mut wrong = index.clone();
+            wrong[byte] ^= 1 << bit;
+            fs::write(&path, wrong).unwrap();
+            let broker = store.open();
+            let partition = broker.partition(&tp(0)).unwrap();
+            for offset in (0..40).step_by(3) {
+                let records = partition.fetch(offset, &thalweg::FetchOptions::new().max_bytes(1)).unwrap();
+                let first = records.decode(true).unwrap().iter().next().map(|record| record.offset());
+                assert_eq!(first, Some(offset), "byte {byte}, bit {bit}");
+            }
+            fs::write(store.dir.path().join(".kafka_cleanshutdown"), "").unwrap(); // the next open is as after a close
+            drop(broker);
+        }
+    }
 }
 
 #[test]

@@ -159,6 +159,16 @@ fn the_largest_record_fits_and_one_byte_more_does_not() {
 }
 
 #[test]
+fn a_batch_is_never_larger_than_a_segment() {
+    let store = Store::new();
+    let broker = store.open_with_topic(1, fast().internal_segment_bytes(2000));
+    let producer = broker.producer(ProducerConfig::new().batch_size(100_000)).unwrap();
+    let acks: Vec<_> = (0..50).map(|_| producer.send(ProducerRecord::new("t", &[7; 500])).unwrap()).collect();
+    acks.into_iter().for_each(|ack| drop(ack.wait().unwrap()));
+    assert_eq!(all_values(&broker).len(), 50);
+}
+
+#[test]
 fn log_append_time_replaces_the_records_time() {
     let store = Store::new();
     let broker = store.open_with_topic(1, fast().message_timestamp_type(TimestampType::LogAppendTime));

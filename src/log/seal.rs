@@ -1,0 +1,63 @@
+//! Sealing: what is finished becomes durable, gets its index files, and the checkpoint says so.
+
+use super::checkpoint::Checkpoint;
+use super::log::{Log, sync_failed};
+use crate::error::{Error, Result};
+use crate::sync::Ordering;
+
+/// Which segments to seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seal {
+    /// Those that were rolled over.
+    Rolled,
+    /// All of them, when nothing is appended any more.
+    All,
+}
+
+impl Log {
+    /// Makes segments that were rolled over durable, writes their index files, and moves the recovery point to the
+    /// base of the active segment.
+    ///
+    /// # Errors
+    ///
+    /// `Storage` if a sync failed; no append follows then. `StorageFull` if the segments are durable and only the
+    /// checkpoint has no room: call it again later.
+    pub(crate) fn seal_rolled(&self) -> Result<()> {
+        self.seal(Seal::Rolled)
+    }
+
+    pub(super) fn seal(&self, which: Seal) -> Result<()> {
+        let _sealing = self.sealing.lock();
+        self.check_failure()?;
+        let view = self.view.load_full();
+        let (active, segments) = (view.active(), view.segments());
+        let rolled = segments.split_last().map_or(segments, |(_, rolled)| rolled);
+        let (to_seal, recovery_point) = match which {
+            // Somebody else has done it, or a close has done more.
+            Seal::Rolled if self.recovery_point.load(Ordering::Acquire) >= active.base() => return Ok(()),
+            Seal::Rolled => (rolled, active.base()),
+            Seal::All => (segments, active.written().offset),
+        };
+        for segment in to_seal {
+            segment.seal().map_err(|error| self.fail(sync_failed(&segment.path(), error)))?;
+        }
+        let end = active.written();
+        let checkpoint = Checkpoint {
+            recovery_point,
+            log_start: self.log_start(),
+            cleaner_offset: self.cleaner_offset,
+            log_end: end.offset,
+            active_base: active.base(),
+            active_size: end.file_pos,
+        };
+        checkpoint.store(&*self.place.disk, &self.place.dir).map_err(|error| self.checkpoint_failed(error))?;
+        self.recovery_point.store(recovery_point, Ordering::Release);
+        Ok(())
+    }
+
+    /// Without room for the checkpoint the caller tries again. Any other error is one of the device.
+    fn checkpoint_failed(&self, error: std::io::Error) -> Error {
+        let error = Error::io("write the checkpoint", &self.place.dir, error).in_partition(self.partition());
+        if error.is_retriable() { error } else { self.fail(error) }
+    }
+}
