@@ -7,11 +7,11 @@ use super::engine::Engine;
 use super::tasks::{Threads, Timer};
 use crate::clock::{Clock, SystemClock};
 use crate::config::TopicConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::group::Coordinator;
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::sys::{Disk, RealDisk};
-use crate::topic::{Flusher, Partition, RecoveryReport, TopicDescription, TopicPlace, Topics};
+use crate::topic::{Flusher, Partition, RecoveryReport, TopicDescription, TopicPlace, Topics, is_internal};
 use crate::types::TopicPartition;
 
 /// A data directory that is open: topics, partitions, groups, and the threads that work for them.
@@ -76,7 +76,7 @@ impl Broker {
         let place = TopicPlace { dir: path.into(), disk, clock: Arc::clone(&clock), flusher };
         let (topics, mut recovery) = Topics::open(place, directory.clean)?;
         let topics = Arc::new(topics);
-        let (coordinator, clamped) = Coordinator::open(Arc::clone(&topics), Arc::clone(&clock));
+        let (coordinator, clamped) = Coordinator::open(Arc::clone(&topics), Arc::clone(&clock), directory.clean);
         recovery.created = directory.created;
         recovery.clean = directory.clean;
         recovery.clamped_offsets = clamped;
@@ -101,6 +101,10 @@ impl Broker {
     /// [`MAX_PARTITIONS`](crate::MAX_PARTITIONS), [`InvalidConfig`](crate::ErrorKind::InvalidConfig).
     pub fn create_topic(&self, name: &str, partitions: i32, config: TopicConfig) -> Result<TopicDescription> {
         self.engine.check_open()?;
+        if is_internal(name) {
+            let reason = "the engine creates it by itself";
+            return Err(Error::new(ErrorKind::InvalidTopic { topic: name.to_owned(), reason }));
+        }
         Ok(self.engine.topics.create(name, partitions, config)?.describe())
     }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::Arc;
 use crate::sys::{DirectoryLock, Disk, LockFailure, write_atomically};
-use crate::topic::id_text;
+use crate::topic::{TOPIC_FILE_EXTENSION, id_text};
 
 const LOCK: &str = ".lock";
 const META_PROPERTIES: &str = "meta.properties";
@@ -42,12 +42,13 @@ impl DataDirectory {
             LockFailure::Io(error) => Error::io("lock the data directory", path, error),
         })?;
         let names: Vec<_> = list(path, &*disk)?;
-        let created = !names.iter().any(|name| name == META_PROPERTIES);
+        let created = !names.iter().any(|name| is_sign(name));
         let clean = created || names.iter().any(|name| name == CLEAN_SHUTDOWN);
         let directory = DataDirectory { path: path.to_owned(), disk, created, clean, _lock: lock };
-        if created {
+        if !names.iter().any(|name| name == META_PROPERTIES) {
             directory.mark_as_ours()?;
-        } else if clean {
+        }
+        if clean && !created {
             directory.remove_clean_mark()?;
         }
         Ok(directory)
@@ -92,10 +93,15 @@ fn list(path: &Path, disk: &dyn Disk) -> Result<Vec<String>> {
     Ok(entries.into_iter().map(|entry| entry.name).collect())
 }
 
-/// A directory that holds something must be marked as a data directory, ours or a Kafka broker's.
+/// Whether only a data directory has a file of this name, ours or a Kafka broker's.
+fn is_sign(name: &str) -> bool {
+    [META_PROPERTIES, CLEAN_SHUTDOWN].contains(&name) || name.ends_with(TOPIC_FILE_EXTENSION)
+}
+
+/// A directory that holds something must hold a sign that it is a data directory.
 fn refuse_foreign(path: &Path, disk: &dyn Disk) -> Result<()> {
     let names = list(path, disk)?;
-    if names.iter().any(|name| name == META_PROPERTIES) {
+    if names.iter().any(|name| is_sign(name)) {
         return Ok(());
     }
     match names.into_iter().find(|name| !LEFTOVERS.contains(&name.as_str())) {

@@ -45,16 +45,19 @@ impl Drop for Threads {
         self.flusher.stop();
         self.timer.stop();
         for handle in self.handles.drain(..) {
-            let _ = handle.join(); // their loops catch panics
+            // One of them may be running this: a waker of the application can hold the last handle of the broker.
+            if handle.thread().id() != thread::current().id() {
+                let _ = handle.join(); // their loops catch panics
+            }
         }
     }
 }
 
 fn flush(flusher: &Flusher, clock: &dyn Clock) {
     while let Some(due) = flusher.next(|| clock.instant()) {
-        for partition in due {
-            if catch_unwind(AssertUnwindSafe(|| partition.flush())).is_err() {
-                partition.fail("the background sync panicked: nothing more is accepted; open the broker again");
+        for due in due {
+            if catch_unwind(AssertUnwindSafe(|| due.run())).is_err() {
+                due.fail("the background sync panicked: nothing more is accepted; open the broker again");
             }
         }
     }

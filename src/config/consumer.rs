@@ -150,6 +150,10 @@ impl ConsumerConfig {
         if self.group_id.as_deref() == Some("") {
             return Err(Error::new(ErrorKind::InvalidGroupId));
         }
+        if let Some(id) = self.group_id.as_deref().filter(|id| id.len() > GROUP_ID_LEN_MAX) {
+            let shown: String = id.chars().take(20).chain("...".chars()).collect();
+            return invalid("group.id", &shown, "at most 32767 bytes");
+        }
         if self.group_id.is_none() && self.enable_auto_commit == Some(true) {
             return invalid("enable.auto.commit", "true", "false, or a group.id");
         }
@@ -171,6 +175,9 @@ impl ConsumerConfig {
     }
 }
 
+/// Longest group id, in bytes: its length is 16 bits in the records of the group (wire.md 1).
+const GROUP_ID_LEN_MAX: usize = 32_767;
+
 impl Default for ConsumerConfig {
     fn default() -> Self {
         ConsumerConfig::new()
@@ -190,6 +197,7 @@ mod tests {
         let bad = [
             ConsumerConfig::new().enable_auto_commit(true),
             ConsumerConfig::new().max_poll_records(0),
+            ConsumerConfig::new().group_id("x".repeat(32_768)),
             ConsumerConfig::new().auto_commit_interval(Duration::MAX),
             ConsumerConfig::new().fetch_max_bytes(usize::MAX),
             ConsumerConfig::new().max_partition_fetch_bytes(1 << 31),

@@ -141,6 +141,7 @@ impl Consumer {
     /// past it, [`Closed`](ErrorKind::Closed). Records before the error have been returned by then.
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
         let deadline = self.engine.clock.instant().checked_add(timeout); // None: for ever
+        self.engine.check_open()?;
         self.join_if_needed()?;
         if let Some(error) = self.failed.take() {
             return Err(error);

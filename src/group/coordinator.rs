@@ -33,8 +33,9 @@ pub(crate) struct Coordinator {
 
 impl Coordinator {
     /// Replays `__consumer_offsets`, if it is there. Also returns the number of committed offsets that lay behind the
-    /// end of their partition and were set back to it.
-    pub(crate) fn open(topics: Arc<Topics>, clock: Arc<dyn Clock>) -> (Self, usize) {
+    /// end of their partition and were set back to it: after a crash such an offset counts records that were lost, after
+    /// a clean close somebody wanted it there.
+    pub(crate) fn open(topics: Arc<Topics>, clock: Arc<dyn Clock>, clean: bool) -> (Self, usize) {
         let mut coordinator =
             Coordinator { topics, clock, machine: Mutex::new(GroupMachine::default()), failed: HashMap::new() };
         let Ok(topic) = coordinator.topics.get(OFFSETS_TOPIC) else { return (coordinator, 0) };
@@ -44,7 +45,7 @@ impl Coordinator {
                 coordinator.failed.insert(partition.name().partition(), error);
             }
         }
-        let clamped = coordinator.clamp(topic.partition_count());
+        let clamped = if clean { 0 } else { coordinator.clamp(topic.partition_count()) };
         (coordinator, clamped)
     }
 

@@ -30,8 +30,6 @@ pub(crate) struct Log {
     /// What the checkpoint file says: all records below are durable, and that is on the disk. Raised under `sealing`; a
     /// stale value costs one more sealing.
     pub(super) recovery_point: AtomicI64,
-    /// Below it there may be gaps in the offsets; at or above it a gap is damage.
-    pub(super) cleaner_offset: Offset,
     /// Held while segments are sealed and the checkpoint is written, so that checkpoints never go back.
     pub(super) sealing: Mutex<()>,
     /// Why nothing more is appended. Set once, by a failed sync, a torn write or a panic.
@@ -45,6 +43,9 @@ pub(crate) struct LogPlace {
     pub(crate) dir: Arc<Path>,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) config: TopicConfig,
+    /// The checkpoint's cleaner offset: below it there may be gaps in the offsets, from it on a gap is damage. Everything
+    /// until the checkpoint has been read.
+    pub(crate) gaps_below: Offset,
 }
 
 /// What belongs to whoever appends.
@@ -66,7 +67,6 @@ pub(super) struct Writer {
 pub(super) struct Start {
     pub(super) log_start: Offset,
     pub(super) recovery_point: Offset,
-    pub(super) cleaner_offset: Offset,
 }
 
 impl Log {
@@ -81,7 +81,6 @@ impl Log {
         };
         Log {
             recovery_point: AtomicI64::new(start.recovery_point),
-            cleaner_offset: start.cleaner_offset,
             log_start: AtomicI64::new(start.log_start),
             durable: AtomicI64::new(active.written().offset),
             writer: Mutex::new(writer),
@@ -167,6 +166,7 @@ impl LogPlace {
             dir: Arc::clone(&self.dir),
             base,
             capacity: FilePos::try_from(self.config.get_segment_bytes()).unwrap_or(FilePos::MAX).max(len),
+            gaps_below: self.gaps_below,
             index_interval: u32::try_from(self.config.get_index_interval_bytes()).unwrap_or(u32::MAX),
         }
     }

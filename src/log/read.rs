@@ -24,6 +24,7 @@ pub struct Fetched {
     high_watermark: Offset,
     log_start: Offset,
     inflated_max: usize,
+    gaps_below: Offset,
 }
 
 /// Whole batches of one segment.
@@ -108,6 +109,11 @@ impl Fetched {
         &self.slices
     }
 
+    /// Below it there may be gaps in the offsets.
+    pub(super) fn gaps_below(&self) -> Offset {
+        self.gaps_below
+    }
+
     /// Bytes that one compressed batch may grow to.
     pub(super) fn inflated_max(&self) -> usize {
         self.inflated_max
@@ -138,6 +144,7 @@ impl Log {
             next_offset: offset,
             high_watermark: end.offset,
             log_start,
+            gaps_below: self.place.gaps_below,
             inflated_max: INFLATED_PER_MESSAGE_BYTE * self.config().get_max_message_bytes().max(1 << 14),
         };
         let mut left = bytes_max;
@@ -171,7 +178,7 @@ impl Log {
     /// Whether the batches of `segment` reach up to the next one. Records between them are missing, unless compaction may
     /// have taken them.
     fn check_gap(&self, segment: &Segment, next_base: Offset) -> std::result::Result<(), (Offset, FilePos, String)> {
-        if next_base <= self.cleaner_offset {
+        if next_base <= self.place.gaps_below {
             return Ok(());
         }
         match segment.last_batch() {
@@ -200,7 +207,7 @@ impl Log {
         if first.size() > *left && !at_least_one {
             return Ok(false);
         }
-        let to = segment.boundary(from, (*left).max(first.size()), end)?;
+        let to = segment.boundary((from, first), (*left).max(first.size()), end);
         *left = left.saturating_sub((to.file_pos - from) as usize);
         fetched.slices.push(Slice { segment: Arc::clone(segment), range: from..to.file_pos });
         fetched.next_offset = to.offset;

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::read::{Fetched, Slice};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Batch, Batches, Compression, Malformed, Record, RecordIter};
+use crate::segment::{bad_offsets, follows};
 use crate::types::{Offset, TopicPartition};
 
 /// Records of one partition, in offset order. Keys and values are slices of the mapped log; only the records of
@@ -193,15 +194,15 @@ pub(super) struct Decode<'a> {
     fetched: &'a Fetched,
     check_crcs: bool,
     records: Records,
-    /// Offset that the next batch may not begin below.
-    expected: Offset,
+    /// Where the next batch has to begin; `None` before the first, which the fetch has looked at.
+    expected: Option<Offset>,
 }
 
 impl<'a> Decode<'a> {
     pub(super) fn new(fetched: &'a Fetched, check_crcs: bool) -> Self {
         let next_offset = if fetched.is_empty() { fetched.next_offset() } else { fetched.offset() };
         let records = Records::empty(fetched.partition().clone(), next_offset);
-        Decode { fetched, check_crcs, records, expected: 0 }
+        Decode { fetched, check_crcs, records, expected: None }
     }
 
     pub(super) fn run(mut self) -> Result<Records> {
@@ -220,7 +221,8 @@ impl<'a> Decode<'a> {
 
     fn decode_slice(&mut self, slice: &Slice) -> std::result::Result<(), (usize, Malformed)> {
         let mut plain_from = 0; // where the batches begin that are not in a chunk yet
-        for batch in Batches::new(slice.bytes()) {
+        let mut batches = Batches::new(slice.bytes());
+        for batch in batches.by_ref() {
             let outcome = batch.and_then(|(position, batch)| {
                 let inflated = self.check(&batch).map_err(|malformed| (position, malformed))?;
                 Ok((position, batch, inflated))
@@ -240,18 +242,21 @@ impl<'a> Decode<'a> {
             if !batch.is_control() {
                 self.records.count += usize::try_from(batch.record_count()).unwrap_or(0);
             }
-            self.expected = batch.next_offset();
+            self.expected = Some(batch.next_offset());
             self.records.next_offset = batch.next_offset();
         }
-        self.push_chunk(slice, plain_from, slice.range.len(), None);
+        self.push_chunk(slice, plain_from, batches.position(), None);
+        if batches.torn() {
+            return Err((batches.position(), Malformed::SizeBeyondEnd));
+        }
         Ok(())
     }
 
     /// Checks one batch, and inflates it if it is compressed.
     fn check(&self, batch: &Batch<'_>) -> std::result::Result<Option<Bytes>, Malformed> {
-        if batch.base_offset() < self.expected || batch.last_offset() < self.fetched.offset() {
-            let (base_offset, last_offset_delta) = (batch.base_offset(), batch.last_offset_delta());
-            return Err(Malformed::BadOffsets { base_offset, last_offset_delta });
+        let follows = self.expected.is_none_or(|expected| follows(batch, expected, self.fetched.gaps_below()));
+        if !follows || batch.last_offset() < self.fetched.offset() {
+            return Err(bad_offsets(batch));
         }
         if self.check_crcs {
             batch.verify_crc()?;
@@ -288,7 +293,7 @@ impl<'a> Decode<'a> {
         let kind = match malformed {
             Malformed::UnsupportedCompression(codec) => ErrorKind::UnsupportedCompression { codec },
             malformed => {
-                let offset = self.expected.max(self.fetched.offset());
+                let offset = self.expected.unwrap_or(0).max(self.fetched.offset());
                 ErrorKind::CorruptRecord { offset, reason: malformed.to_string() }
             }
         };

@@ -32,7 +32,7 @@ use super::log::{Log, LogPlace, Start, sync_failed};
 use super::seal::Seal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::{
-    Damage, End, Indexer, Indexes, Scan, Segment, SegmentFile, SegmentPlace, holds_batch_behind, scan,
+    Damage, End, Indexer, Indexes, Scan, ScanOffsets, Segment, SegmentFile, SegmentPlace, holds_batch_behind, scan,
 };
 use crate::sync::Arc;
 use crate::sys::{DiskFile, OpenMode};
@@ -93,9 +93,10 @@ impl Log {
     /// # Errors
     ///
     /// `Io` where the system refuses something, `CorruptRecord` where damage is found that no crash can have left.
-    pub(crate) fn open(place: LogPlace, left_by: LeftBy) -> Result<(Self, PartitionRecovery)> {
+    pub(crate) fn open(mut place: LogPlace, left_by: LeftBy) -> Result<(Self, PartitionRecovery)> {
         let checkpoint = Checkpoint::load(&*place.disk, &place.dir)
             .map_err(|error| Error::io("read the checkpoint", &place.dir, error).in_partition(&place.partition))?;
+        place.gaps_below = checkpoint.map_or(Offset::MAX, |checkpoint| checkpoint.cleaner_offset);
         let found = list_segments(&place)?;
         let recovery = PartitionRecovery {
             partition: place.partition.clone(),
@@ -115,23 +116,20 @@ impl Log {
         let recovery = recovering.recovery;
         let end = segments.1.written();
         let first_base = segments.0.first().unwrap_or(&segments.1).base();
-        let start = checkpoint.map_or(
-            Start { log_start: first_base, recovery_point: first_base, cleaner_offset: end.offset },
-            |checkpoint| Start {
-                log_start: checkpoint.log_start.max(first_base),
-                recovery_point: checkpoint.recovery_point,
-                cleaner_offset: checkpoint.cleaner_offset,
-            },
-        );
-        for (what, offset) in [("recovery point", start.recovery_point), ("start", start.log_start)] {
-            if end.offset < offset {
-                return Err(corrupt(
-                    &place,
-                    &segments.1.path(),
-                    end,
-                    format!("the log ends below its {what}, {offset}"),
-                ));
-            }
+        let mut start = Start { log_start: first_base, recovery_point: first_base };
+        if let Some(checkpoint) = checkpoint {
+            start = Start { log_start: checkpoint.log_start, recovery_point: checkpoint.recovery_point };
+        }
+        let missing = if start.log_start < first_base {
+            Some(format!("the segments from the log's start, {}, to {first_base} are gone", start.log_start))
+        } else if end.offset < start.recovery_point.max(start.log_start) {
+            let expected = start.recovery_point.max(start.log_start);
+            Some(format!("the log ends below its recovery point or start, {expected}"))
+        } else {
+            None
+        };
+        if let Some(missing) = missing {
+            return Err(corrupt(&place, &segments.1.path(), end, missing));
         }
         let log = Log::new(place, segments, start);
         if checkpoint.is_none() {
@@ -142,16 +140,17 @@ impl Log {
 }
 
 /// A new log. Its checkpoint is written last, so where there is one but no segment, segments were lost.
-fn create(place: LogPlace, checkpoint: Option<Checkpoint>) -> Result<Log> {
+fn create(mut place: LogPlace, checkpoint: Option<Checkpoint>) -> Result<Log> {
     if let Some(checkpoint) = checkpoint {
         let end = End { offset: checkpoint.log_start, file_pos: 0 };
         let reason = format!("all segments are gone, and the log went up to {} at least", checkpoint.log_end);
         return Err(corrupt(&place, &place.dir, end, reason));
     }
+    place.gaps_below = 0;
     let segment = Segment::create(place.segment(0, 0))
         .and_then(|segment| place.disk.sync_dir(&place.dir).map(|()| segment))
         .map_err(|error| Error::io("create the log", &place.dir, error).in_partition(&place.partition))?;
-    let start = Start { log_start: 0, recovery_point: 0, cleaner_offset: 0 };
+    let start = Start { log_start: 0, recovery_point: 0 };
     let log = Log::new(place, (Vec::new(), Arc::new(segment)), start);
     log.seal(Seal::All)?;
     Ok(log)
@@ -264,8 +263,7 @@ impl Recovering<'_> {
     /// Whether the segment at `next` goes on where this one ends, or behind a gap that compaction left.
     fn joins(&self, scanned: &Scanned, next: Offset) -> bool {
         let end = scanned.found.next_offset;
-        let may_have_gap = self.checkpoint.is_none_or(|checkpoint| next <= checkpoint.cleaner_offset);
-        end == next || (may_have_gap && end < next)
+        end == next || (end < next && end < self.place.gaps_below)
     }
 
     /// Walks a file from its beginning, as the device has it, and makes its indexes.
@@ -275,7 +273,8 @@ impl Recovering<'_> {
         file.sync().map_err(|error| sync_failed(&path, error).in_partition(&self.place.partition))?;
         file.drop_cache().map_err(|error| self.refused("drop the cache of", &path, error))?;
         let (indexes, mut indexer) = (Indexes::default(), Indexer::new(place.index_interval));
-        let found = scan(&*file, (0, len), (place.base, place.base), |file_pos, batch| {
+        let offsets = ScanOffsets { base: place.base, gaps_below: place.gaps_below };
+        let found = scan(&*file, (0, len), offsets, |file_pos, batch| {
             indexer.note(place.base, file_pos, batch, &indexes);
         })
         .map_err(|error| self.refused("read the segment", &path, error))?;

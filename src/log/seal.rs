@@ -1,7 +1,7 @@
 //! Sealing: what is finished becomes durable, gets its index files, and the checkpoint says so.
 
 use super::checkpoint::Checkpoint;
-use super::log::{Log, sync_failed};
+use super::log::Log;
 use crate::error::{Error, Result};
 use crate::sync::Ordering;
 
@@ -20,8 +20,8 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// `Storage` if a sync failed; no append follows then. `StorageFull` if the segments are durable and only the
-    /// checkpoint has no room: call it again later.
+    /// `Storage` if a sync failed; no append follows then. Anything else says that the segments are durable and only the
+    /// checkpoint could not be written: call it again later.
     pub(crate) fn seal_rolled(&self) -> Result<()> {
         self.seal(Seal::Rolled)
     }
@@ -39,25 +39,21 @@ impl Log {
             Seal::All => (segments, active.written().offset),
         };
         for segment in to_seal {
-            segment.seal().map_err(|error| self.fail(sync_failed(&segment.path(), error)))?;
+            segment.seal().map_err(|error| self.not_synced(segment, error))?;
         }
         let end = active.written();
         let checkpoint = Checkpoint {
             recovery_point,
             log_start: self.log_start(),
-            cleaner_offset: self.cleaner_offset,
+            cleaner_offset: self.place.gaps_below.min(end.offset),
             log_end: end.offset,
             active_base: active.base(),
             active_size: end.file_pos,
         };
-        checkpoint.store(&*self.place.disk, &self.place.dir).map_err(|error| self.checkpoint_failed(error))?;
+        checkpoint.store(&*self.place.disk, &self.place.dir).map_err(|error| {
+            Error::io("write the checkpoint", &self.place.dir, error).in_partition(self.partition())
+        })?;
         self.recovery_point.store(recovery_point, Ordering::Release);
         Ok(())
-    }
-
-    /// Without room for the checkpoint the caller tries again. Any other error is one of the device.
-    fn checkpoint_failed(&self, error: std::io::Error) -> Error {
-        let error = Error::io("write the checkpoint", &self.place.dir, error).in_partition(self.partition());
-        if error.is_retriable() { error } else { self.fail(error) }
     }
 }

@@ -1,8 +1,12 @@
 //! Group commit: one caller syncs for all who wait.
 
+use std::io;
+
 use super::log::{Log, sync_failed};
 use crate::error::{Error, Result};
+use crate::segment::Segment;
 use crate::sync::Ordering;
+use crate::sys::is_out_of_handles;
 use crate::types::Offset;
 
 impl Log {
@@ -14,7 +18,8 @@ impl Log {
     /// # Errors
     ///
     /// `Storage` if this sync or an earlier one failed. Nothing is retried: after a failure the system may have dropped
-    /// the pages, and a second sync would report success for what is not there.
+    /// the pages, and a second sync would report success for what is not there. `Io` if there were no file handles to
+    /// try it with; the records are in the log and can become durable later.
     pub(crate) fn sync_to(&self, target: Offset) -> Result<()> {
         let mut syncing = self.syncing.lock();
         while self.durable() < target {
@@ -38,19 +43,30 @@ impl Log {
     ///
     /// Before anything in a new segment is called durable, those before it are sealed and the checkpoint says so. From
     /// that follows what recovery relies on: where a segment behind the recovery point is torn, nothing in the segments
-    /// behind it was ever promised. Only a disk without room for the checkpoint makes an exception: those before are
-    /// durable then all the same, and recovery finds them whole.
+    /// behind it was ever promised. Only where the checkpoint cannot be written, for want of room or of file
+    /// handles, is there an exception: those before are durable then all the same, and recovery finds them whole.
     fn sync_written(&self) -> Result<()> {
         let view = self.view.load_full();
         if self.recovery_point.load(Ordering::Acquire) < view.active().base() {
-            self.seal_rolled().or_else(|error| if error.is_retriable() { Ok(()) } else { Err(error) })?;
+            let _ = self.seal_rolled();
+            self.check_failure()?;
         }
         for segment in view.segments_from(self.durable()) {
-            let end = segment.sync().map_err(|error| self.fail(sync_failed(&segment.path(), error)))?;
+            let end = segment.sync().map_err(|error| self.not_synced(segment, error))?;
             self.durable.fetch_max(end.offset, Ordering::Release);
             segment.show(end);
         }
         Ok(())
+    }
+}
+
+impl Log {
+    /// What becomes of the log when a segment could not be synced.
+    pub(super) fn not_synced(&self, segment: &Segment, error: io::Error) -> Error {
+        if is_out_of_handles(&error) {
+            return Error::io("open the directory of", &segment.path(), error).in_partition(self.partition());
+        }
+        self.fail(sync_failed(&segment.path(), error))
     }
 }
 

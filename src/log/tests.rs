@@ -19,7 +19,13 @@ use crate::types::{Durability, Offset, TopicPartition};
 fn open(dir: &Path, config: TopicConfig) -> (Log, Arc<Faults>) {
     let disk = FaultyDisk::default();
     let faults = disk.faults();
-    let place = LogPlace { partition: TopicPartition::new("t", 0), dir: dir.into(), disk: Arc::new(disk), config };
+    let place = LogPlace {
+        partition: TopicPartition::new("t", 0),
+        dir: dir.into(),
+        disk: Arc::new(disk),
+        config,
+        gaps_below: Offset::MAX,
+    };
     (Log::open(place, super::LeftBy::Crash).unwrap().0, faults)
 }
 

@@ -12,6 +12,8 @@ use super::header::Compression;
 pub(crate) enum Malformed {
     /// The size field holds less than a header needs. A zero-filled tail shows up as 0.
     BadSize(i32),
+    /// The size field holds more than there is, where there is more than the end of a torn write.
+    SizeBeyondEnd,
     /// The format version is not 2.
     BadMagic(i8),
     /// The checksum in the header is not that of the bytes.
@@ -76,6 +78,7 @@ pub(crate) enum Malformed {
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
+            Malformed::SizeBeyondEnd => f.write_str("the batch size field reaches beyond the batches that are there"),
             Malformed::BadSize(size) => write!(f, "the batch size field {size} is less than 49"),
             Malformed::BadMagic(magic) => write!(f, "the format version is {magic} instead of 2"),
             Malformed::BadCrc { stored, computed } => {

@@ -38,5 +38,5 @@ mod time_index;
 
 pub(crate) use indexes::{Indexer, Indexes};
 pub(crate) use names::SegmentFile;
-pub(crate) use scan::{Damage, Scan, holds_batch_behind, scan};
-pub(crate) use segment::{DamageAt, End, Segment, SegmentPlace};
+pub(crate) use scan::{Damage, Scan, ScanOffsets, holds_batch_behind, scan};
+pub(crate) use segment::{DamageAt, End, Segment, SegmentPlace, bad_offsets, follows};

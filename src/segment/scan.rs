@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::ControlFlow;
 
+use super::segment::{bad_offsets, follows};
 use crate::record::{Batch, HEADER_LEN, Malformed};
 use crate::sys::DiskFile;
 use crate::types::{FilePos, Offset};
@@ -21,6 +22,15 @@ pub(crate) struct Scan {
     pub(crate) batches: u64,
     /// Why the scan stopped before the end of the file; `None` if it did not.
     pub(crate) damage: Option<Damage>,
+}
+
+/// Which offsets the batches of a segment may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ScanOffsets {
+    /// The segment's base offset.
+    pub(crate) base: Offset,
+    /// Below it there may be gaps.
+    pub(crate) gaps_below: Offset,
 }
 
 /// What stands where the next batch should begin.
@@ -47,15 +57,15 @@ impl std::fmt::Display for Damage {
 /// Walks the batches of `file` from byte `from` to byte `end`, checking size, checksum and order, and shows each to
 /// `visit` with its position. Reads through the file, not through a map, so that a failing device is an error value.
 ///
-/// `base` is the segment's base offset; offsets must lie in `base ..= base + i32::MAX` and begin at `expected` or above
-/// (records.md 10).
+/// Offsets must lie in `base ..= base + i32::MAX`, begin at `base`, and follow each other, but for gaps where `offsets`
+/// allows them (records.md 10).
 pub(crate) fn scan(
     file: &dyn DiskFile,
     (from, end): (FilePos, FilePos),
-    (base, expected): (Offset, Offset),
+    offsets: ScanOffsets,
     mut visit: impl FnMut(FilePos, &Batch<'_>),
 ) -> io::Result<Scan> {
-    let mut found = Scan { valid_end: from, next_offset: expected, batches: 0, damage: None };
+    let mut found = Scan { valid_end: from, next_offset: offsets.base, batches: 0, damage: None };
     let mut piece = Piece::default();
     while found.valid_end < end {
         let left = end - found.valid_end;
@@ -69,7 +79,7 @@ pub(crate) fn scan(
             piece.fill(file, found.valid_end, size as FilePos)?;
             bytes = piece.bytes.as_slice();
         }
-        let outcome = walk(bytes, base, &mut found, &mut visit);
+        let outcome = walk(bytes, offsets, &mut found, &mut visit);
         if let ControlFlow::Break(damage) = outcome {
             found.damage = Some(match damage {
                 Damage::Malformed(_) if only_zeros(file, found.valid_end, end)? => Damage::Zeros,
@@ -85,13 +95,13 @@ pub(crate) fn scan(
 /// be had from the file either.
 fn walk(
     mut bytes: &[u8],
-    base: Offset,
+    offsets: ScanOffsets,
     found: &mut Scan,
     visit: &mut impl FnMut(FilePos, &Batch<'_>),
 ) -> ControlFlow<Damage> {
     let before = found.batches;
     while !bytes.is_empty() {
-        let batch = match check(bytes, base, found.next_offset) {
+        let batch = match check(bytes, offsets, found.next_offset) {
             Ok(Some(batch)) => batch,
             Ok(None) if found.batches > before => return ControlFlow::Continue(()),
             Ok(None) => return ControlFlow::Break(Damage::Torn),
@@ -125,7 +135,8 @@ pub(crate) fn holds_batch_behind(
                 continue;
             };
             candidate.fill(file, start, size)?;
-            if matches!(check(&candidate.bytes, base, expected), Ok(Some(_))) {
+            let offsets = ScanOffsets { base, gaps_below: Offset::MAX };
+            if matches!(check(&candidate.bytes, offsets, expected), Ok(Some(_))) {
                 return Ok(true);
             }
         }
@@ -154,14 +165,11 @@ fn plausible_size(header: &[u8], base: Offset, expected: Offset) -> Option<FileP
     FilePos::try_from(size).ok()
 }
 
-fn check(bytes: &[u8], base: Offset, expected: Offset) -> Result<Option<Batch<'_>>, Malformed> {
+fn check(bytes: &[u8], offsets: ScanOffsets, expected: Offset) -> Result<Option<Batch<'_>>, Malformed> {
     let Some(batch) = Batch::first(bytes)? else { return Ok(None) };
-    let highest = base.saturating_add(Offset::from(i32::MAX));
-    if batch.base_offset() < expected || batch.last_offset() > highest {
-        return Err(Malformed::BadOffsets {
-            base_offset: batch.base_offset(),
-            last_offset_delta: batch.last_offset_delta(),
-        });
+    let highest = offsets.base.saturating_add(Offset::from(i32::MAX));
+    if !follows(&batch, expected, offsets.gaps_below) || batch.last_offset() > highest {
+        return Err(bad_offsets(&batch));
     }
     batch.verify_crc()?;
     Ok(Some(batch))
@@ -219,15 +227,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = RealDisk.open(&dir.path().join("x"), OpenMode::Create).unwrap();
         file.write_at(bytes, 0).unwrap();
-        scan(&*file, (0, bytes.len() as FilePos), (0, 0), |_, _| {}).unwrap()
+        let offsets = ScanOffsets { base: 0, gaps_below: 2 };
+        scan(&*file, (0, bytes.len() as FilePos), offsets, |_, _| {}).unwrap()
     }
 
     #[test]
     fn a_whole_file_holds() {
         let large = vec![7; 3 * PIECE]; // larger than a piece
-        let bytes = [batch(0, b"a"), batch(1, &large), batch(5, b"gap before")].concat();
+        let bytes = [batch(1, b"gap before"), batch(2, &large), batch(3, b"c")].concat();
         let found = scan_bytes(&bytes);
-        assert_eq!((found.valid_end, found.next_offset, found.batches), (bytes.len() as FilePos, 6, 3));
+        assert_eq!((found.valid_end, found.next_offset, found.batches), (bytes.len() as FilePos, 4, 3));
         assert_eq!(found.damage, None);
     }
 
@@ -278,13 +287,14 @@ mod tests {
     }
 
     #[test]
-    fn offsets_must_not_go_back() {
-        let bytes = [batch(5, b"five"), batch(5, b"five again")].concat();
-        let found = scan_bytes(&bytes);
-        assert_eq!(
-            (found.next_offset, found.damage),
-            (6, Some(Damage::Malformed(Malformed::BadOffsets { base_offset: 5, last_offset_delta: 0 })))
-        );
+    fn offsets_follow_each_other_but_for_gaps_where_they_may_be() {
+        let end_of = |batches: &[Vec<u8>]| scan_bytes(&batches.concat()).next_offset;
+        assert_eq!(end_of(&[batch(1, b"gap below 2"), batch(2, b"follows")]), 3);
+        assert_eq!(end_of(&[batch(1, b"gap below 2"), batch(3, b"gap at 2")]), 2);
+        assert_eq!(end_of(&[batch(0, b"first"), batch(0, b"back")]), 1);
+        let found = scan_bytes(&[batch(0, b"first"), batch(0, b"back")].concat());
+        let malformed = Malformed::BadOffsets { base_offset: 0, last_offset_delta: 0 };
+        assert_eq!(found.damage, Some(Damage::Malformed(malformed)));
     }
 
     #[test]

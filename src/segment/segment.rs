@@ -47,6 +47,8 @@ pub(crate) struct SegmentPlace {
     pub(crate) capacity: FilePos,
     /// `index.interval.bytes`.
     pub(crate) index_interval: u32,
+    /// Below it compaction may have left gaps in the offsets; from it on every batch follows the one before.
+    pub(crate) gaps_below: Offset,
 }
 
 /// A place between two batches: the offset that comes next, and the position where it will be.
@@ -189,42 +191,55 @@ impl Segment {
     }
 
     /// The first batch before `end` that holds `offset` or a larger one, and its position.
+    ///
+    /// A base offset that is not the one to which the batch before leads is damage: checksums do not cover it. Such a
+    /// batch hides no other one, since its size leads on.
     pub(crate) fn find(&self, offset: Offset, end: End) -> Result<Option<(FilePos, Batch<'_>)>, DamageAt> {
         let relative = offset.saturating_sub(self.base()).clamp(0, Offset::from(i32::MAX)) as u32;
-        let mut file_pos = self.checked(self.indexes().offsets.lookup(relative), end).unwrap_or(0);
+        let entry = self.checked(self.indexes().offsets.lookup(relative), end);
+        let (mut file_pos, mut expected) = entry.map_or((0, self.base()), |(at, batch)| (at, batch.base_offset()));
         while let Some(batch) = self.batch_at(file_pos, end)? {
-            if batch.last_offset() >= offset {
-                return Ok(Some((file_pos, batch)));
+            let follows = follows(&batch, expected, self.place.gaps_below);
+            let next =
+                if follows { batch.next_offset() } else { expected + Offset::from(batch.last_offset_delta()) + 1 };
+            if offset < next {
+                let found = Some((file_pos, batch));
+                return if follows { Ok(found) } else { Err(DamageAt { file_pos, malformed: bad_offsets(&batch) }) };
             }
             file_pos += batch.size() as FilePos;
+            expected = next;
         }
         Ok(None)
     }
 
-    /// The last place between two batches that is at most `limit` bytes behind `from`, which is such a place itself,
-    /// and not behind `end`. Its offset is that of the batch behind it.
-    pub(crate) fn boundary(&self, from: FilePos, limit: usize, end: End) -> Result<End, DamageAt> {
-        let target = u64::from(from).saturating_add(limit as u64);
+    /// The last place between two batches that is at most `limit` bytes behind the beginning of `first`, but not before
+    /// its end, not behind `end`, and not behind a batch that can be seen to be damaged.
+    pub(crate) fn boundary(&self, (file_pos, first): (FilePos, Batch<'_>), limit: usize, end: End) -> End {
+        let target = u64::from(file_pos).saturating_add(limit as u64);
         if u64::from(end.file_pos) <= target {
-            return Ok(end);
+            return end;
         }
         let target = target as FilePos; // below end.file_pos, so it fits
-        let mut file_pos = self.checked(self.indexes().offsets.entry_before(target), end).unwrap_or(0).max(from);
-        while let Some(batch) = self.batch_at(file_pos, end)? {
-            let next = file_pos + batch.size() as FilePos;
+        let first_end = End { offset: first.next_offset(), file_pos: file_pos + first.size() as FilePos };
+        let entry = self.checked(self.indexes().offsets.entry_before(target), end);
+        let entry = entry.map(|(file_pos, batch)| End { offset: batch.base_offset(), file_pos });
+        let mut at = entry.filter(|entry| first_end.file_pos < entry.file_pos).unwrap_or(first_end);
+        while let Ok(Some(batch)) = self.batch_at(at.file_pos, end) {
+            let next = at.file_pos + batch.size() as FilePos;
             if next > target {
-                return Ok(End { offset: batch.base_offset(), file_pos });
+                break;
             }
-            file_pos = next;
+            at = End { offset: batch.next_offset(), file_pos: next };
         }
-        Ok(end)
+        at
     }
 
-    /// The position of an index entry, if a batch begins there that has its offset: an entry is a hint, not evidence.
-    fn checked(&self, entry: Option<IndexEntry>, end: End) -> Option<FilePos> {
+    /// The batch that an index entry names, if it is there with the entry's offset: an entry is a hint, not evidence.
+    fn checked(&self, entry: Option<IndexEntry>, end: End) -> Option<(FilePos, Batch<'_>)> {
         let entry = entry?;
         let batch = self.batch_at(entry.file_pos, end).ok()??;
-        (batch.last_offset() == self.base() + Offset::from(entry.relative_offset)).then_some(entry.file_pos)
+        let is_named = batch.last_offset() == self.base() + Offset::from(entry.relative_offset);
+        is_named.then_some((entry.file_pos, batch))
     }
 
     /// The batch that begins at `file_pos`; `None` at `end`. Its checksum is not looked at.
@@ -236,7 +251,7 @@ impl Segment {
         match Batch::first(bytes) {
             Ok(Some(batch)) => Ok(Some(batch)),
             // `end` is a place between batches, so one that reaches beyond announces a wrong size.
-            Ok(None) => Err(DamageAt { file_pos, malformed: Malformed::BadSize(announced_size(bytes)) }),
+            Ok(None) => Err(DamageAt { file_pos, malformed: Malformed::SizeBeyondEnd }),
             Err(malformed) => Err(DamageAt { file_pos, malformed }),
         }
     }
@@ -244,7 +259,8 @@ impl Segment {
     /// The last batch that was written, and its position.
     pub(crate) fn last_batch(&self) -> Result<Option<(FilePos, Batch<'_>)>, DamageAt> {
         let end = self.written();
-        let (mut at, mut last) = (self.checked(self.indexes().offsets.last(), end).unwrap_or(0), None);
+        let entry = self.checked(self.indexes().offsets.last(), end);
+        let (mut at, mut last) = (entry.map_or(0, |(file_pos, _)| file_pos), None);
         while let Some(batch) = self.batch_at(at, end)? {
             last = Some((at, batch));
             at += batch.size() as FilePos;
@@ -273,7 +289,7 @@ impl Segment {
         let offsets = OffsetIndex::from_bytes(&self.read_file(SegmentFile::OffsetIndex).ok()?, end.file_pos)?;
         let times = TimeIndex::from_bytes(&self.read_file(SegmentFile::TimeIndex).ok()?)?;
         let mut file_pos = match offsets.last() {
-            Some(entry) => self.checked(Some(entry), end)?,
+            Some(entry) => self.checked(Some(entry), end)?.0,
             None => 0,
         };
         let indexes = Indexes { offsets, times };
@@ -323,8 +339,14 @@ impl SegmentPlace {
     }
 }
 
-fn announced_size(bytes: &[u8]) -> i32 {
-    bytes.get(8..).and_then(|rest| rest.first_chunk()).map_or(0, |size| i32::from_be_bytes(*size))
+/// Whether `batch` goes on at `expected`, or behind a gap where there may be one.
+pub(crate) fn follows(batch: &Batch<'_>, expected: Offset, gaps_below: Offset) -> bool {
+    batch.base_offset() == expected || (expected < gaps_below && expected < batch.base_offset())
+}
+
+/// What is wrong with a batch that does not follow.
+pub(crate) fn bad_offsets(batch: &Batch<'_>) -> Malformed {
+    Malformed::BadOffsets { base_offset: batch.base_offset(), last_offset_delta: batch.last_offset_delta() }
 }
 
 /// An [`End`] in one word, so that offset and position always belong together: the offset, minus the segment's base,

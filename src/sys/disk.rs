@@ -176,6 +176,14 @@ impl DiskFile for RealFile {
     }
 }
 
+/// Whether an operation failed because the process or the system has no more file handles: nothing is wrong with the
+/// disk then.
+pub(crate) fn is_out_of_handles(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+}
+
 /// Replaces the content of `path` so that a power cut at any moment leaves the old file or the new one: written beside
 /// it, synced, renamed over it, and the directory synced. Durable when it returns.
 pub(crate) fn write_atomically(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {

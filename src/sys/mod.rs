@@ -17,7 +17,7 @@ mod lock;
 mod mapping;
 
 pub(crate) use append_file::{AppendFile, WriteFailure};
-pub(crate) use disk::{Disk, DiskEntry, DiskFile, OpenMode, RealDisk, write_atomically};
+pub(crate) use disk::{Disk, DiskEntry, DiskFile, OpenMode, RealDisk, is_out_of_handles, write_atomically};
 #[cfg(test)]
 pub(crate) use faulty::{Faults, FaultyDisk};
 pub(crate) use lock::{DirectoryLock, LockFailure};

@@ -20,21 +20,44 @@ struct State {
     stopped: bool,
 }
 
+/// Something that is due.
 #[derive(Debug)]
-struct Due {
+pub(crate) struct Due {
     at: Instant,
-    partition: Arc<Partition>,
+    pub(super) partition: Arc<Partition>,
+    pub(super) flush: Flush,
+}
+
+/// Which of a partition's requests it is: there is one of each at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flush {
+    /// At once.
+    Now,
+    /// At the end of the flush interval.
+    Later,
+}
+
+impl Due {
+    /// Sees to it.
+    pub(crate) fn run(&self) {
+        self.partition.flush(self.flush);
+    }
+
+    /// Seeing to it panicked.
+    pub(crate) fn fail(&self, reason: &str) {
+        self.partition.fail(reason);
+    }
 }
 
 impl Flusher {
     /// Has the thread see to `partition` at `at`. The partition keeps itself from asking twice.
-    pub(super) fn request(&self, partition: &Arc<Partition>, at: Instant) {
+    pub(super) fn request(&self, partition: &Arc<Partition>, flush: Flush, at: Instant) {
         let mut state = self.state.lock();
         if state.stopped {
             return; // nobody would take it out again
         }
         let is_next = state.due.peek().is_none_or(|Reverse(next)| at < next.at);
-        state.due.push(Reverse(Due { at, partition: Arc::clone(partition) }));
+        state.due.push(Reverse(Due { at, partition: Arc::clone(partition), flush }));
         drop(state);
         if is_next {
             self.changed.notify_one();
@@ -42,13 +65,13 @@ impl Flusher {
     }
 
     /// Waits until partitions are due and takes them; `None` after [`stop`](Flusher::stop).
-    pub(crate) fn next(&self, now: impl Fn() -> Instant) -> Option<Vec<Arc<Partition>>> {
+    pub(crate) fn next(&self, now: impl Fn() -> Instant) -> Option<Vec<Due>> {
         let mut state = self.state.lock();
         while !state.stopped {
             let now = now();
             let mut due = Vec::new();
             while state.due.peek().is_some_and(|Reverse(next)| next.at <= now) {
-                due.extend(state.due.pop().map(|Reverse(next)| next.partition));
+                due.extend(state.due.pop().map(|Reverse(next)| next));
             }
             if !due.is_empty() {
                 return Some(due);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::flusher::Flusher;
+use super::flusher::{Flush, Flusher};
 use super::waiters::Waiters;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -158,9 +158,9 @@ impl Partition {
             Durability::Os => false,
         };
         if flush_now || appended.rolled {
-            self.request_flush(&self.flush_now, Duration::ZERO);
+            self.request_flush(Flush::Now, Duration::ZERO);
         } else if log.config().get_durability() == Durability::Interval {
-            self.request_flush(&self.flush_later, log.config().get_flush_interval());
+            self.request_flush(Flush::Later, log.config().get_flush_interval());
         }
         Ok(appended)
     }
@@ -172,12 +172,16 @@ impl Partition {
         }
     }
 
-    /// Returns once every record below `target` is durable and visible. The caller holds no lock.
-    pub(crate) fn sync_to(&self, target: Offset) -> Result<()> {
+    /// Returns once every record below `target` is durable and visible. The caller holds no lock. What could not be synced
+    /// and can be tried again, the background thread tries.
+    pub(crate) fn sync_to(self: &Arc<Self>, target: Offset) -> Result<()> {
         let log = self.log()?;
         match log.sync_to(target) {
             Ok(()) => self.waiters.wake(log.high_watermark()),
             Err(error) => {
+                if log.check_failure().is_ok() {
+                    self.request_flush(Flush::Now, RETRY_AFTER);
+                }
                 self.waiters.wake_all();
                 return Err(error);
             }
@@ -191,18 +195,24 @@ impl Partition {
         Ok(if log.durable() >= offset { Durability::Fsync } else { log.config().get_durability() })
     }
 
-    fn request_flush(self: &Arc<Self>, requested: &AtomicBool, after: Duration) {
-        if !requested.swap(true, Ordering::AcqRel) {
-            self.flusher.request(self, self.clock.instant() + after);
+    fn request_flush(self: &Arc<Self>, flush: Flush, after: Duration) {
+        if !self.requested(flush).swap(true, Ordering::AcqRel) {
+            self.flusher.request(self, flush, self.clock.instant() + after);
+        }
+    }
+
+    fn requested(&self, flush: Flush) -> &AtomicBool {
+        match flush {
+            Flush::Now => &self.flush_now,
+            Flush::Later => &self.flush_later,
         }
     }
 
     /// The background thread's turn: syncs what has been appended and seals what was rolled over. An error is not
-    /// lost: it is what the next append or acknowledgement of this partition gets. A full disk is tried again.
-    pub(crate) fn flush(self: &Arc<Self>) {
-        // Swapped, not stored: who finds a flag still set has to be seen with the end that it raised before.
-        self.flush_now.swap(false, Ordering::AcqRel);
-        self.flush_later.swap(false, Ordering::AcqRel);
+    /// lost: it is what the next append or acknowledgement of this partition gets. What can be tried again is.
+    pub(super) fn flush(self: &Arc<Self>, flush: Flush) {
+        // Swapped, not stored: who finds the flag still set has to be seen with the end that it raised before.
+        self.requested(flush).swap(false, Ordering::AcqRel);
         let Ok(log) = &self.log else { return };
         let synced = match log.config().get_durability() {
             Durability::Os => Ok(()),
@@ -212,8 +222,8 @@ impl Partition {
         if sealed.is_err() {
             self.seal_requested.store(true, Ordering::Release);
         }
-        if [synced, sealed].iter().flat_map(|outcome| outcome.as_ref().err()).any(Error::is_retriable) {
-            self.request_flush(&self.flush_later, RETRY_AFTER);
+        if sealed.is_err() && synced.is_ok() && log.check_failure().is_ok() {
+            self.request_flush(Flush::Now, RETRY_AFTER);
         }
     }
 

@@ -44,8 +44,8 @@ pub(super) fn collide(a: &str, b: &str) -> bool {
 pub(super) fn parse_partition_dir(name: &str) -> Option<(&str, i32)> {
     let (topic, partition) = name.rsplit_once('-')?;
     check_topic_name(topic).ok()?;
-    let number = partition.parse().ok().filter(|number| 0 <= *number)?;
-    (partition.bytes().all(|byte| byte.is_ascii_digit())).then_some((topic, number))
+    let number: i32 = partition.parse().ok().filter(|number| 0 <= *number)?;
+    (partition == number.to_string()).then_some((topic, number))
 }
 
 #[cfg(test)]
@@ -78,9 +78,18 @@ mod tests {
     fn partition_directories() {
         assert_eq!(parse_partition_dir("orders-3"), Some(("orders", 3)));
         assert_eq!(parse_partition_dir("a-b-0"), Some(("a-b", 0)));
-        for name in
-            ["orders", "orders-", "-1", "orders--x", "orders-+1", "orders-0.0f-delete", "x-99999999999", "a b-1"]
-        {
+        for name in [
+            "orders",
+            "orders-",
+            "-1",
+            "orders--x",
+            "orders-+1",
+            "orders-0.0f-delete",
+            "orders-00",
+            "orders-07",
+            "x-99999999999",
+            "a b-1",
+        ] {
             assert_eq!(parse_partition_dir(name), None, "{name}");
         }
     }

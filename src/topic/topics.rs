@@ -15,14 +15,16 @@ use crate::clock::Clock;
 use crate::config::{CleanupPolicy, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{LeftBy, Log, LogPlace};
+use crate::segment::SegmentFile;
 use crate::sync::{Arc, Mutex, RwLock};
 use crate::sys::{Disk, DiskEntry, OpenMode, write_atomically};
-use crate::types::TopicPartition;
+use crate::types::{Offset, TopicPartition};
 
 /// Most partitions of one topic.
 pub const MAX_PARTITIONS: i32 = 10_000;
 
-const TOPIC_FILE_EXTENSION: &str = ".topic";
+/// Ending of the name of the file that makes a topic exist.
+pub(crate) const TOPIC_FILE_EXTENSION: &str = ".topic";
 const PARTITION_METADATA: &str = "partition.metadata";
 const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 
@@ -251,6 +253,7 @@ impl TopicPlace {
             dir: self.partition_dir(name).into(),
             disk: Arc::clone(&self.disk),
             config: config.clone(),
+            gaps_below: Offset::MAX,
         }
     }
 
@@ -322,12 +325,12 @@ impl Opening<'_> {
                 self.place.disk.list(&dir).map_err(|error| Error::io("list", &dir, error).in_partition(partition))
             })
             .collect::<Result<Vec<_>>>()?;
-        if contents.iter().flatten().any(|entry| entry.name.ends_with(".log") && entry.len > 0) {
+        if contents.iter().flatten().any(|entry| SegmentFile::Log.base_of(&entry.name).is_some() && entry.len > 0) {
             return self.adopt(name, there).map(Some);
         }
         for (partition, content) in partitions.iter().zip(&contents) {
             let dir = self.place.partition_dir(partition);
-            if content.iter().all(is_part_of_a_creation) {
+            if !content.is_empty() && content.iter().all(is_part_of_a_creation) {
                 self.place.disk.remove_dir(&dir).map_err(|error| Error::io("remove", &dir, error))?;
                 self.report.removed.push(partition.to_string());
             } else {

@@ -5,6 +5,7 @@
 mod support;
 
 mod consume;
+mod damage;
 mod fetch;
 mod groups;
 mod open;
