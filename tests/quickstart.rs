@@ -1,6 +1,8 @@
 //! The quickstart example as a user runs it: a process of its own, good and bad input, and what it left in the log
 //! compared with what went in, byte by byte.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails should fail at once")]
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
