@@ -62,14 +62,13 @@ fn run(options: &Options) -> Result<()> {
 }
 
 fn send_and_consume(broker: &Broker, options: &Options, input: &[u8]) -> Result<()> {
-    let topic = open_topic(broker, options)?;
-    let sent = send(broker, &topic, input)?;
-
     let config = ConsumerConfig::new()
         .group_id(options.group.as_str())
         .auto_offset_reset(AutoOffsetReset::Earliest)
         .enable_auto_commit(false);
-    let mut consumer = broker.consumer(config)?;
+    let mut consumer = broker.consumer(config)?; // first, so that a bad group is refused before anything is sent
+    let topic = open_topic(broker, options)?;
+    let sent = send(broker, &topic, input)?;
     let rows = Row::of_topic(broker, &topic, &consumer)?;
     let expected = rows.iter().map(Row::lag).sum();
     let consumed = consume(&mut consumer, &topic, &rows, expected)?;
