@@ -272,6 +272,8 @@ impl TopicConfig {
     /// `delete`: with an old segment goes also the last value of a key that is in no other. `compact`: records without
     /// a key are refused, a topic with ever new keys grows for ever, and old segments are written anew to be cleaned.
     ///
+    /// This version removes nothing by itself: it keeps the policy with the topic and refuses records without a key.
+    ///
     /// ```
     /// # use thalweg::{CleanupPolicy, TopicConfig};
     /// let config = TopicConfig::new().cleanup_policy(CleanupPolicy::Compact);
