@@ -99,6 +99,11 @@ pub enum ErrorKind {
         /// The limit that it exceeds, in bytes.
         limit: usize,
     },
+    /// The topic's settings rule the call out.
+    PolicyViolation {
+        /// Which setting, and why.
+        reason: &'static str,
+    },
     /// A record that its topic refuses, such as one without a key in a compacted topic.
     InvalidRecord {
         /// Why.
@@ -275,6 +280,7 @@ impl Error {
             ErrorKind::InvalidPartitions { .. } => 37,
             ErrorKind::InvalidConfig { .. } => 40,
             ErrorKind::IllegalArgument { .. } => 42,
+            ErrorKind::PolicyViolation { .. } => 44,
             ErrorKind::StorageFull | ErrorKind::Storage { .. } | ErrorKind::Io { .. } => 56,
             ErrorKind::UnsupportedCompression { .. } => 76,
             ErrorKind::GroupMaxSizeReached { .. } => 81,
@@ -341,6 +347,7 @@ impl fmt::Display for ErrorKind {
                 write!(f, "the record takes {size} bytes, the limit is {limit}")
             }
             ErrorKind::InvalidRecord { reason } => write!(f, "the topic refuses the record: {reason}"),
+            ErrorKind::PolicyViolation { reason } => f.write_str(reason),
             ErrorKind::InvalidTimestamp { timestamp, reason } => {
                 write!(f, "timestamp {timestamp} is refused: {reason}")
             }

@@ -44,8 +44,9 @@
 //!
 //! # What this version does not do
 //!
-//! A group has one member at a time. Nothing is deleted or compacted yet: topics grow. There are no transactions and no
-//! idempotent producers. It runs on Linux, on local file systems.
+//! A group has one member at a time. Nothing is compacted: the internal topic of committed offsets grows, if slowly.
+//! Topics cannot be removed or changed. There are no transactions and no idempotent producers. It runs on Linux, on local
+//! file systems.
 //!
 //! # Features
 //!

@@ -49,6 +49,11 @@ impl Model {
     fn end(&self) -> Offset {
         self.log.len() as Offset
     }
+
+    /// Where a consumer goes on.
+    fn next(&self) -> Offset {
+        self.position.or(self.committed).unwrap_or(0)
+    }
 }
 
 /// The engine beside the model.
@@ -176,19 +181,20 @@ impl Run {
     fn poll(&mut self) {
         let polled = self.consumer().poll(Duration::ZERO).unwrap();
         let mut reset = false;
-        for model in &mut self.model {
-            let start = model.position.or(model.committed).unwrap_or(0);
-            // A position behind the end, which only `seek` and commits can bring about, is reset to the earliest. A poll
-            // that does not wait may return before it looks there.
-            reset |= start > model.end();
-            model.position = Some(if start > model.end() { 0 } else { start });
+        for number in 0..PARTITIONS {
+            let (start, end) = (self.model[number].next(), self.model[number].end());
+            // A position behind the end, which only `seek` and commits can bring about, is reset to the earliest, in
+            // this poll or a later one.
+            let stays = start <= end || self.consumer().position(&name(number)).unwrap() == start;
+            reset |= start > end;
+            self.model[number].position = Some(if stays { start } else { 0 });
         }
-        let is_behind = |model: &Model| model.position.unwrap() < model.end();
+        let is_behind = |model: &Model| model.next() < model.end();
         assert!(reset || polled.is_empty() != self.model.iter().any(is_behind), "{}", polled.len());
         assert!(polled.len() <= 5);
         for (partition, records) in polled.partitions() {
             let number = partition.partition() as usize;
-            self.check_records(number, self.model[number].position.unwrap(), records);
+            self.check_records(number, self.model[number].next(), records);
             self.model[number].position = Some(records.next_offset());
         }
         self.check_positions();

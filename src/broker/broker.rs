@@ -71,12 +71,15 @@ impl Broker {
         let began = clock.instant();
         let directory = DataDirectory::open(path, Arc::clone(&disk))?;
         let (flusher, timer) = (Arc::new(Flusher::default()), Arc::new(Timer::default()));
-        let threads = Threads::start(Arc::clone(&flusher), Arc::clone(&timer), Arc::clone(&clock))
+        let mut threads = Threads::start(Arc::clone(&flusher), Arc::clone(&timer), Arc::clone(&clock))
             .map_err(|error| Error::io("start the background threads of", path, error))?;
         let place = TopicPlace { dir: path.into(), disk, clock: Arc::clone(&clock), flusher };
         let (topics, mut recovery) = Topics::open(place, directory.clean)?;
         let topics = Arc::new(topics);
         let (coordinator, clamped) = Coordinator::open(Arc::clone(&topics), Arc::clone(&clock), directory.clean);
+        threads
+            .clean(Arc::clone(&topics))
+            .map_err(|error| Error::io("start the background threads of", path, error))?;
         recovery.created = directory.created;
         recovery.clean = directory.clean;
         recovery.clamped_offsets = clamped;
@@ -129,6 +132,18 @@ impl Broker {
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition).
     pub fn partition(&self, partition: &TopicPartition) -> Result<Arc<Partition>> {
         self.engine.topics.partition(partition)
+    }
+
+    /// Removes now what the topics' settings let go, which otherwise happens every five minutes, and returns the bytes of
+    /// record batches that went.
+    ///
+    /// # Errors
+    ///
+    /// The first partition's whose records could not be removed. The others are seen to all the same.
+    pub fn enforce_retention(&self) -> Result<u64> {
+        self.engine.check_open()?;
+        let (removed, outcome) = self.engine.topics.enforce_retention();
+        outcome.map(|()| removed.bytes)
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {

@@ -2,6 +2,7 @@
 //!
 //! - `thalweg-flush` makes appends durable that nobody waits for, and seals segments that were rolled over.
 //! - `thalweg-timer` closes batches that have lingered long enough.
+//! - `thalweg-clean` removes what the topics' settings let go.
 //!
 //! A panic on one of them harms what it was working on and not the thread: a partition takes no more appends, a batch
 //! that lingers stays open until the next look or until somebody waits for it.
@@ -9,28 +10,35 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::sync::{Arc, Condvar, Mutex, Weak};
-use crate::topic::Flusher;
+use crate::topic::{Flusher, Topics};
 
 /// The running threads.
 #[derive(Debug)]
 pub(super) struct Threads {
     flusher: Arc<Flusher>,
     timer: Arc<Timer>,
+    cleaner: Arc<Cleaner>,
     handles: Vec<JoinHandle<()>>,
 }
 
 impl Threads {
     pub(super) fn start(flusher: Arc<Flusher>, timer: Arc<Timer>, clock: Arc<dyn Clock>) -> io::Result<Self> {
-        let mut threads = Threads { flusher, timer, handles: Vec::new() };
+        let mut threads = Threads { flusher, timer, cleaner: Arc::default(), handles: Vec::new() };
         let (flusher, flush_clock) = (Arc::clone(&threads.flusher), Arc::clone(&clock));
         threads.spawn("thalweg-flush", move || flush(&flusher, &*flush_clock))?;
         let timer = Arc::clone(&threads.timer);
         threads.spawn("thalweg-timer", move || timer.run(&*clock))?;
         Ok(threads)
+    }
+
+    /// Starts the thread that removes what may go from `topics`.
+    pub(super) fn clean(&mut self, topics: Arc<Topics>) -> io::Result<()> {
+        let cleaner = Arc::clone(&self.cleaner);
+        self.spawn("thalweg-clean", move || cleaner.run(&topics))
     }
 
     fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
@@ -44,6 +52,7 @@ impl Drop for Threads {
     fn drop(&mut self) {
         self.flusher.stop();
         self.timer.stop();
+        self.cleaner.stop();
         for handle in self.handles.drain(..) {
             // One of them may be running this: a waker of the application can hold the last handle of the broker.
             if handle.thread().id() != thread::current().id() {
@@ -60,6 +69,36 @@ fn flush(flusher: &Flusher, clock: &dyn Clock) {
                 due.fail("the background sync panicked: nothing more is accepted; open the broker again");
             }
         }
+    }
+}
+
+/// Looks at all topics every now and then.
+#[derive(Debug, Default)]
+struct Cleaner {
+    stopped: Mutex<bool>,
+    changed: Condvar,
+}
+
+/// Time between two looks at what may go (log.md 18, `log.retention.check.interval.ms`).
+const RETENTION_CHECK_INTERVAL: Duration = Duration::from_secs(300);
+
+impl Cleaner {
+    fn run(&self, topics: &Topics) {
+        let mut stopped = self.stopped.lock();
+        while !*stopped {
+            if !self.changed.wait_for(&mut stopped, RETENTION_CHECK_INTERVAL).timed_out() {
+                continue;
+            }
+            drop(stopped);
+            // An error or a panic leaves the records where they are; the next look tries again.
+            let _ = catch_unwind(AssertUnwindSafe(|| topics.enforce_retention()));
+            stopped = self.stopped.lock();
+        }
+    }
+
+    fn stop(&self) {
+        *self.stopped.lock() = true;
+        self.changed.notify_all();
     }
 }
 

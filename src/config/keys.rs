@@ -62,6 +62,9 @@ pub(super) const TOPIC_KEYS: &[Key<TopicConfig>] = &[
     key!("message.timestamp.after.max.ms", message_timestamp_after_max, "3600000",
         "0 to 9223372036854775807 milliseconds", anything),
     key!("cleanup.policy", cleanup_policy, "delete", "delete, compact or compact,delete", anything),
+    key!("retention.ms", retention, "604800000", "0 to 9223372036854775807 milliseconds, or -1 for no limit", anything),
+    key!("retention.bytes", retention_bytes, "-1", "0 to 9223372036854775807 bytes, or -1 for no limit",
+        |limit: Limit<u64>| limit.0.is_none_or(|bytes| bytes <= i64::MAX as u64)),
     key!("durability", durability, "fsync", "os, interval or fsync", anything),
     key!("flush.ms", flush_interval, "1000", "0 to 9223372036854775807 milliseconds", anything),
     key!("flush.messages", flush_messages, "9223372036854775807", "1 to 9223372036854775807 records",
@@ -190,6 +193,20 @@ impl Value for Duration {
     }
 }
 
+/// A limit that may not be there, which Kafka writes as -1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limit<T>(pub(super) Option<T>);
+
+impl<T: Value> Value for Limit<T> {
+    fn to_text(&self) -> Option<String> {
+        self.0.as_ref().map_or(Some("-1".to_owned()), Value::to_text)
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        if text == "-1" { Some(Limit(None)) } else { T::from_text(text).map(|limit| Limit(Some(limit))) }
+    }
+}
+
 /// Types whose values have names.
 macro_rules! named {
     ($($type:ty),+) => {$(
@@ -222,6 +239,8 @@ mod tests {
         ("message.timestamp.before.max.ms", "86400000"),
         ("message.timestamp.after.max.ms", "0"),
         ("cleanup.policy", "compact,delete"),
+        ("retention.ms", "-1"),
+        ("retention.bytes", "1000000"),
         ("durability", "interval"),
         ("flush.ms", "250"),
         ("flush.messages", "100"),
@@ -272,6 +291,8 @@ mod tests {
             .message_timestamp_before_max(Duration::from_hours(24))
             .message_timestamp_after_max(Duration::ZERO)
             .cleanup_policy(CleanupPolicy::CompactAndDelete)
+            .retention(None)
+            .retention_bytes(Some(1_000_000))
             .durability(Durability::Interval)
             .flush_interval(Duration::from_millis(250))
             .flush_messages(100);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::keys::{self, TOPIC_KEYS, whole_millis};
+use super::keys::{self, Limit, TOPIC_KEYS, whole_millis};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{Durability, TimestampType};
 
@@ -49,6 +49,10 @@ pub struct TopicConfig {
     pub(super) message_timestamp_after_max: Duration,
     /// Which records may go.
     pub(super) cleanup_policy: CleanupPolicy,
+    /// How old records may become.
+    pub(super) retention: Limit<Duration>,
+    /// How large a partition's log may become, in bytes.
+    pub(super) retention_bytes: Limit<u64>,
     /// What an acknowledged record survives.
     pub(super) durability: Durability,
     /// Longest time that a record stays unsynced with `Durability::Interval`.
@@ -71,6 +75,8 @@ impl TopicConfig {
             message_timestamp_before_max: NO_LIMIT,
             message_timestamp_after_max: Duration::from_hours(1),
             cleanup_policy: CleanupPolicy::Delete,
+            retention: Limit(Some(Duration::from_hours(7 * 24))),
+            retention_bytes: Limit(None),
             durability: Durability::Fsync,
             flush_interval: Duration::from_secs(1),
             flush_messages: i64::MAX as u64,
@@ -272,7 +278,7 @@ impl TopicConfig {
     /// `delete`: with an old segment goes also the last value of a key that is in no other. `compact`: records without
     /// a key are refused, a topic with ever new keys grows for ever, and old segments are written anew to be cleaned.
     ///
-    /// This version removes nothing by itself: it keeps the policy with the topic and refuses records without a key.
+    /// This version does not compact: of a compacted topic it refuses records without a key, and keeps all others.
     ///
     /// ```
     /// # use thalweg::{CleanupPolicy, TopicConfig};
@@ -281,6 +287,36 @@ impl TopicConfig {
     /// ```
     pub fn cleanup_policy(mut self, policy: CleanupPolicy) -> Self {
         self.cleanup_policy = policy;
+        self
+    }
+
+    /// `retention.ms`: with `cleanup.policy=delete`, a segment goes when its newest record is older than this; `None` keeps
+    /// records for ever. Default 604800000 ms (7 days), range 0 and up, or -1 for `None`.
+    ///
+    /// The age is that of the records' timestamps, so a record with a time in the future keeps its segment and those
+    /// behind it. Segments go as a whole and are looked at every five minutes: records stay somewhat longer than this.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use thalweg::TopicConfig;
+    /// let config = TopicConfig::new().retention(Some(Duration::from_secs(3600)));
+    /// # assert_ne!(config, TopicConfig::new());
+    /// ```
+    pub fn retention(mut self, age: Option<Duration>) -> Self {
+        self.retention = Limit(age.map(in_whole_millis));
+        self
+    }
+
+    /// `retention.bytes`: with `cleanup.policy=delete`, the oldest segments of a partition go while it stays at least
+    /// this large without them; `None` sets no limit. Default `None` (-1), range 0 and up.
+    ///
+    /// ```
+    /// # use thalweg::TopicConfig;
+    /// let config = TopicConfig::new().retention_bytes(Some(1 << 30));
+    /// # assert_ne!(config, TopicConfig::new());
+    /// ```
+    pub fn retention_bytes(mut self, bytes: Option<u64>) -> Self {
+        self.retention_bytes = Limit(bytes);
         self
     }
 
@@ -374,6 +410,16 @@ impl TopicConfig {
     /// `cleanup.policy`.
     pub(crate) fn get_cleanup_policy(&self) -> CleanupPolicy {
         self.cleanup_policy
+    }
+
+    /// `retention.ms`; `None` for no limit.
+    pub(crate) fn get_retention(&self) -> Option<Duration> {
+        self.retention.0
+    }
+
+    /// `retention.bytes`; `None` for no limit.
+    pub(crate) fn get_retention_bytes(&self) -> Option<u64> {
+        self.retention_bytes.0
     }
 
     /// `durability`.

@@ -102,7 +102,7 @@ impl Log {
 
     /// Makes a new active segment at the log end. What is left to do for the old one happens outside the lock, in
     /// [`seal_rolled`](Log::seal_rolled).
-    fn roll(&self, writer: &mut Writer) -> Result<()> {
+    pub(super) fn roll(&self, writer: &mut Writer) -> Result<()> {
         let base = writer.active.written().offset;
         let place = self.place.segment(base, 0);
         let interval = place.index_interval;

@@ -18,7 +18,8 @@ pub(crate) struct Log {
     /// The segments. Swapped under the writer's lock; a reader loads it once per fetch, and a stale one only hides the
     /// newest segment.
     pub(super) view: ArcSwap<View>,
-    /// The first offset that clients may read. Written under the writer's lock.
+    /// The first offset that clients may read. Raised under `sealing`, after the checkpoint says so; a stale value lets a
+    /// reader see what is being removed.
     pub(super) log_start: AtomicI64,
     /// All records below are durable. Raised by the one caller that syncs, after its sync; a stale value only makes a
     /// reader wait for what is there.

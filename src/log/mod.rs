@@ -34,6 +34,7 @@ mod log;
 mod read;
 mod records;
 mod recover;
+mod retention;
 mod seal;
 mod sync;
 #[cfg(test)]
@@ -46,3 +47,4 @@ pub use read::Fetched;
 pub use records::{Records, RecordsIter};
 pub(crate) use recover::LeftBy;
 pub use recover::{Cut, PartitionRecovery};
+pub(crate) use retention::Removed;

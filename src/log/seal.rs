@@ -4,6 +4,7 @@ use super::checkpoint::Checkpoint;
 use super::log::Log;
 use crate::error::{Error, Result};
 use crate::sync::Ordering;
+use crate::types::Offset;
 
 /// Which segments to seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,15 +28,24 @@ impl Log {
     }
 
     pub(super) fn seal(&self, which: Seal) -> Result<()> {
+        self.seal_with_start(which, self.log_start())
+    }
+
+    /// As [`seal`](Log::seal), and moves the log start to `log_start`, if it is behind the present one: on the disk
+    /// first, then for readers.
+    pub(super) fn seal_with_start(&self, which: Seal, log_start: Offset) -> Result<()> {
         let _sealing = self.sealing.lock();
         self.check_failure()?;
+        let moves_start = self.log_start() < log_start;
         let view = self.view.load_full();
         let (active, segments) = (view.active(), view.segments());
         let rolled = segments.split_last().map_or(segments, |(_, rolled)| rolled);
         let (to_seal, recovery_point) = match which {
             // Somebody else has done it, or a close has done more.
-            Seal::Rolled if self.recovery_point.load(Ordering::Acquire) >= active.base() => return Ok(()),
-            Seal::Rolled => (rolled, active.base()),
+            Seal::Rolled if self.recovery_point.load(Ordering::Acquire) >= active.base() && !moves_start => {
+                return Ok(());
+            }
+            Seal::Rolled => (rolled, active.base().max(self.recovery_point.load(Ordering::Acquire))),
             Seal::All => (segments, active.written().offset),
         };
         for segment in to_seal {
@@ -44,7 +54,7 @@ impl Log {
         let end = active.written();
         let checkpoint = Checkpoint {
             recovery_point,
-            log_start: self.log_start(),
+            log_start: log_start.max(self.log_start()),
             cleaner_offset: self.place.gaps_below.min(end.offset),
             log_end: end.offset,
             active_base: active.base(),
@@ -54,6 +64,7 @@ impl Log {
             Error::io("write the checkpoint", &self.place.dir, error).in_partition(self.partition())
         })?;
         self.recovery_point.store(recovery_point, Ordering::Release);
+        self.log_start.fetch_max(log_start, Ordering::Release);
         Ok(())
     }
 }

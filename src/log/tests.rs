@@ -90,9 +90,9 @@ fn the_checkpoint_is_there_before_anything_in_a_new_segment_is_durable() {
         log.sync_to(offset + 1).unwrap();
         assert_eq!(recovery_point(dir.path()), log.view.load().active().base());
     }
-    // A full disk has no room for the checkpoint: what is synced is acknowledged, and the checkpoint comes later.
+    // Where the checkpoint cannot be written, what is synced is acknowledged, and the checkpoint comes later.
     while !append(&log, &[&[7; 50]]).unwrap().rolled {}
-    *faults.next_rename.lock() = Some(io::ErrorKind::StorageFull);
+    *faults.next_rename.lock() = Some(io::ErrorKind::Other);
     log.sync_to(log.log_end()).unwrap();
     assert!(recovery_point(dir.path()) < log.view.load().active().base());
     log.seal_rolled().unwrap();
@@ -101,6 +101,57 @@ fn the_checkpoint_is_there_before_anything_in_a_new_segment_is_durable() {
 
 fn recovery_point(dir: &Path) -> Offset {
     Checkpoint::load(&RealDisk, dir).unwrap().unwrap().recovery_point
+}
+
+#[test]
+fn records_can_be_deleted_on_a_full_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, faults) = open(dir.path(), fsync().internal_segment_bytes(300));
+    for _ in 0..10 {
+        append(&log, &[&[7; 200]]).unwrap();
+    }
+    log.sync_to(10).unwrap();
+    *faults.next_create.lock() = Some(io::ErrorKind::StorageFull);
+    assert_eq!(log.delete_records(5).unwrap(), 5);
+    assert_eq!(faults.next_create.lock().take(), None, "there was no room");
+    assert_eq!(log.view.load().segments().len(), 5);
+    drop(log);
+    let (log, _) = open(dir.path(), fsync().internal_segment_bytes(300));
+    assert_eq!((log.log_start(), values(&log).len()), (5, 5));
+}
+
+#[test]
+fn a_log_start_that_cannot_be_written_does_not_move() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, faults) = open(dir.path(), fsync().internal_segment_bytes(300));
+    for _ in 0..10 {
+        append(&log, &[&[7; 200]]).unwrap();
+    }
+    log.sync_to(10).unwrap();
+    *faults.next_rename.lock() = Some(io::ErrorKind::Other);
+    log.delete_records(5).unwrap_err();
+    assert_eq!((log.log_start(), values(&log).len()), (0, 10));
+    *faults.next_sync.lock() = Some(io::ErrorKind::Other);
+    log.delete_records(5).unwrap_err();
+    assert_eq!((log.log_start(), values(&log).len()), (0, 10));
+}
+
+#[test]
+fn what_a_crash_leaves_of_removed_segments_goes_with_the_next_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, faults) = open(dir.path(), fsync().internal_segment_bytes(300));
+    for _ in 0..10 {
+        append(&log, &[&[7; 200]]).unwrap();
+    }
+    log.sync_to(10).unwrap();
+    *faults.next_remove.lock() = Some(io::ErrorKind::Other);
+    log.delete_records(5).unwrap_err();
+    assert_eq!(log.log_start(), 5, "the start was written before");
+    drop(log);
+    let (log, _) = open(dir.path(), fsync().internal_segment_bytes(300));
+    assert_eq!(log.view.load().segments().len(), 10);
+    assert_eq!(log.enforce_retention(0).unwrap().segments, 5);
+    assert_eq!(values(&log).len(), 5);
 }
 
 #[test]

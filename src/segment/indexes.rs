@@ -44,10 +44,8 @@ impl Indexer {
     /// Rule: log.md 4 and 5, `LogSegment.append`: an entry when more than the interval has gone by **before** this
     /// batch, so the first batch never has one.
     pub(crate) fn note(&mut self, base: Offset, file_pos: FilePos, batch: &Batch<'_>, indexes: &Indexes) {
-        let relative = (batch.last_offset() - base) as u32; // the roll rule keeps it within i32
-        if batch.max_timestamp() > self.largest.0 {
-            self.largest = (batch.max_timestamp(), relative);
-        }
+        let relative = relative_last_offset(base, batch);
+        self.note_time(base, batch);
         if self.bytes_since > u64::from(self.interval) {
             indexes.offsets.push(relative, file_pos);
             self.note_end(indexes);
@@ -56,12 +54,29 @@ impl Indexer {
         self.bytes_since += batch.size() as u64;
     }
 
+    /// Takes note of a batch's largest timestamp.
+    pub(super) fn note_time(&mut self, base: Offset, batch: &Batch<'_>) {
+        if batch.max_timestamp() > self.largest.0 {
+            self.largest = (batch.max_timestamp(), relative_last_offset(base, batch));
+        }
+    }
+
+    /// The largest timestamp so far, if there is one.
+    pub(super) fn largest_timestamp(&self) -> Option<Timestamp> {
+        Some(self.largest.0).filter(|timestamp| NO_TIMESTAMP < *timestamp)
+    }
+
     /// Makes the time index entry that a sealed segment ends with, unless it is there.
     pub(crate) fn note_end(&self, indexes: &Indexes) {
         if self.largest.0 > NO_TIMESTAMP {
             indexes.times.push(self.largest.0, self.largest.1);
         }
     }
+}
+
+/// The last offset of `batch` minus the segment's base, which the roll rule keeps within `i32`.
+fn relative_last_offset(base: Offset, batch: &Batch<'_>) -> u32 {
+    (batch.last_offset() - base) as u32
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::time_index::TimeIndex;
 use crate::record::{Batch, Malformed};
 use crate::sync::{Arc, AtomicBool, AtomicU64, CachePadded, OnceLock, Ordering};
 use crate::sys::{AppendFile, Disk, DiskFile, OpenMode, WriteFailure};
-use crate::types::{FilePos, Offset};
+use crate::types::{FilePos, Offset, Timestamp};
 
 /// A `.log` file with its indexes. One writer appends to the active one; readers use all of them without a lock.
 ///
@@ -254,6 +254,34 @@ impl Segment {
             Ok(None) => Err(DamageAt { file_pos, malformed: Malformed::SizeBeyondEnd }),
             Err(malformed) => Err(DamageAt { file_pos, malformed }),
         }
+    }
+
+    /// The largest timestamp of the segment, if any of its records has one. For a segment that is not appended to.
+    pub(crate) fn largest_timestamp(&self) -> Option<Timestamp> {
+        let mut indexer = Indexer::resume(self.place.index_interval, self.indexes(), self.written().file_pos);
+        // The active segment has no final entry yet: what is behind the last one counts, too.
+        let (mut at, end) = (self.indexes().offsets.last().map_or(0, |entry| entry.file_pos), self.written());
+        while let Ok(Some(batch)) = self.batch_at(at, end) {
+            indexer.note_time(self.base(), &batch);
+            at += batch.size() as FilePos;
+        }
+        indexer.largest_timestamp()
+    }
+
+    /// The time of the last change of the `.log` file.
+    pub(crate) fn modified(&self) -> io::Result<Timestamp> {
+        self.file.modified()
+    }
+
+    /// Removes the files. Who holds the segment can go on reading it.
+    pub(crate) fn remove_files(&self) -> io::Result<()> {
+        for file in [SegmentFile::OffsetIndex, SegmentFile::TimeIndex, SegmentFile::Log] {
+            match self.place.disk.remove_file(&self.place.path(file)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        self.place.disk.sync_dir(&self.place.dir)
     }
 
     /// The last batch that was written, and its position.

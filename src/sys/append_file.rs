@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::disk::DiskFile;
 use super::mapping::Mapping;
 use crate::sync::{Arc, Mutex};
-use crate::types::FilePos;
+use crate::types::{FilePos, Timestamp};
 
 /// A file that only grows: appended to by `pwrite`, read through a read-only map.
 ///
@@ -74,6 +74,11 @@ impl AppendFile {
         }
         self.mapping.publish(end);
         Ok(start)
+    }
+
+    /// The time of the last change of the file.
+    pub(crate) fn modified(&self) -> io::Result<Timestamp> {
+        self.file.modified()
     }
 
     /// Makes everything appended before the call durable. After a failure every later call fails, too, and the file

@@ -5,8 +5,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::UNIX_EPOCH;
 
 use crate::sync::Arc;
+use crate::types::Timestamp;
 
 /// What the engine asks of a file system. Each method is one system call or few, so that an implementation can record
 /// them, fail them, or lose what has not been synced.
@@ -37,6 +39,9 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
 pub(crate) trait DiskFile: fmt::Debug + Send + Sync {
     /// Bytes in the file.
     fn len(&self) -> io::Result<u64>;
+
+    /// The time of the last change of the content.
+    fn modified(&self) -> io::Result<Timestamp>;
 
     /// Reads up to `buffer.len()` bytes at `pos`; fewer only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], pos: u64) -> io::Result<usize>;
@@ -138,6 +143,11 @@ struct RealFile(File);
 impl DiskFile for RealFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    fn modified(&self) -> io::Result<Timestamp> {
+        let since_epoch = self.0.metadata()?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(Timestamp::try_from(since_epoch.as_millis()).unwrap_or(Timestamp::MAX))
     }
 
     fn read_at(&self, buffer: &mut [u8], pos: u64) -> io::Result<usize> {

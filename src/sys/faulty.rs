@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::disk::{Disk, DiskEntry, DiskFile, OpenMode, RealDisk};
 use crate::sync::{Arc, AtomicUsize, Condvar, Mutex, Ordering};
+use crate::types::Timestamp;
 
 /// The real disk with faults.
 #[derive(Debug, Default)]
@@ -21,6 +22,7 @@ pub(crate) struct Faults {
     pub(crate) next_create: Mutex<Option<io::ErrorKind>>,
     pub(crate) next_rename: Mutex<Option<io::ErrorKind>>,
     pub(crate) next_len: Mutex<Option<io::ErrorKind>>,
+    pub(crate) next_remove: Mutex<Option<io::ErrorKind>>,
     /// Syncs that have begun.
     pub(crate) syncs: AtomicUsize,
     held: Mutex<bool>,
@@ -71,6 +73,7 @@ impl Disk for FaultyDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fail(&self.0.next_remove)?;
         RealDisk.remove_file(path)
     }
 
@@ -93,6 +96,10 @@ impl DiskFile for FaultyFile {
     fn len(&self) -> io::Result<u64> {
         fail(&self.faults.next_len)?;
         self.file.len()
+    }
+
+    fn modified(&self) -> io::Result<Timestamp> {
+        self.file.modified()
     }
 
     fn read_at(&self, buffer: &mut [u8], pos: u64) -> io::Result<usize> {

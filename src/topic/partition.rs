@@ -6,7 +6,7 @@ use super::flusher::{Flush, Flusher};
 use super::waiters::Waiters;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::log::{Appended, Fetched, Log};
+use crate::log::{Appended, Fetched, Log, Removed};
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::types::{Durability, Offset, TopicPartition};
 
@@ -126,6 +126,30 @@ impl Partition {
     /// [`CorruptRecord`](crate::ErrorKind::CorruptRecord) where the batch headers do not hold.
     pub fn fetch(&self, offset: Offset, options: &FetchOptions) -> Result<Fetched> {
         self.log()?.fetch(offset, options.max_bytes, true)
+    }
+
+    /// Deletes the records below `before` and returns the new first offset, which is larger than `before` if the log
+    /// started behind it already. Durable when it returns. Readers keep what they have fetched; the space of whole
+    /// segments comes back when the last of them lets go, that of a part when the rest of its segment goes.
+    ///
+    /// # Errors
+    ///
+    /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) for an offset that is negative or behind the high
+    /// watermark, [`PolicyViolation`](crate::ErrorKind::PolicyViolation) for a topic that is only compacted, and what the
+    /// disk answers.
+    pub fn delete_records(&self, before: Offset) -> Result<Offset> {
+        let deleted = self.log()?.delete_records(before);
+        self.waiters.wake_all(); // who waits below the new start has to look again
+        deleted
+    }
+
+    /// Removes what the topic's settings let go.
+    pub(crate) fn enforce_retention(&self) -> Result<Removed> {
+        let removed = self.log()?.enforce_retention(self.clock.now())?;
+        if removed.segments > 0 {
+            self.waiters.wake_all();
+        }
+        Ok(removed)
     }
 
     /// As [`fetch`](Partition::fetch); without `at_least_one` also the first batch must fit.

@@ -14,7 +14,7 @@ use super::topic_name::{check_topic_name, collide, is_internal, parse_partition_
 use crate::clock::Clock;
 use crate::config::{CleanupPolicy, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::{LeftBy, Log, LogPlace};
+use crate::log::{LeftBy, Log, LogPlace, Removed};
 use crate::segment::SegmentFile;
 use crate::sync::{Arc, Mutex, RwLock};
 use crate::sys::{Disk, DiskEntry, OpenMode, write_atomically};
@@ -140,6 +140,24 @@ impl Topics {
             return Err(Error::new(ErrorKind::InvalidTopic { topic: name.to_owned(), reason }));
         }
         Ok(())
+    }
+
+    /// Removes what the topics' settings let go, everywhere. A partition that fails does not keep the others from it; the
+    /// first error is returned, with the segments and bytes that went.
+    pub(crate) fn enforce_retention(&self) -> (Removed, Result<()>) {
+        let (mut removed, mut outcome) = (Removed::default(), Ok(()));
+        for partition in self.all().iter().flat_map(|topic| &topic.partitions) {
+            match partition.enforce_retention() {
+                Ok(some) => {
+                    removed.segments += some.segments;
+                    removed.bytes += some.bytes;
+                }
+                // What did not open has nothing to give, and its error is known.
+                Err(_) if partition.log().is_err() => {}
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
+        }
+        (removed, outcome)
     }
 
     /// Closes every partition and lets no topic be created. All are closed even if some fail; the first error is

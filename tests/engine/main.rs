@@ -10,4 +10,5 @@ mod fetch;
 mod groups;
 mod open;
 mod produce;
+mod retention;
 mod topics;

@@ -17,6 +17,8 @@ fn unusual() -> TopicConfig {
         .message_timestamp_before_max(Duration::from_millis(111))
         .message_timestamp_after_max(Duration::from_millis(222))
         .cleanup_policy(CleanupPolicy::CompactAndDelete)
+        .retention(Some(Duration::from_millis(555)))
+        .retention_bytes(Some(666))
         .durability(Durability::Interval)
         .flush_interval(Duration::from_millis(333))
         .flush_messages(444)

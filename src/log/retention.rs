@@ -1,0 +1,154 @@
+//! Retention: the beginning of a log goes, by request, by age and by size.
+//!
+//! The order that no crash can turn into lost or resurrected records: everything below the new log start is made
+//! durable, the checkpoint says where the log starts, readers are told, the segments leave the view, and only then their
+//! files are removed. What a crash leaves of the files goes with the next run.
+//!
+//! A reader that holds a slice of a removed segment keeps its bytes: the name goes at once, the space when the last
+//! holder lets go.
+
+use super::log::Log;
+use super::seal::Seal;
+use super::view::View;
+use crate::error::{Error, ErrorKind, Result};
+use crate::segment::Segment;
+use crate::sync::{Arc, Ordering};
+use crate::types::{Offset, Timestamp};
+
+/// What a run of retention removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Removed {
+    pub(crate) segments: usize,
+    pub(crate) bytes: u64,
+}
+
+impl Log {
+    /// Makes `before` the log start, unless the log starts behind it already, and returns the log start. Durable when it
+    /// returns. Segments that lie below it as a whole go at once.
+    ///
+    /// # Errors
+    ///
+    /// `OffsetOutOfRange` outside `0..=high watermark`, `PolicyViolation` for a topic that is only compacted.
+    ///
+    /// Rule: log.md 15, `Partition.deleteRecordsOnLeader`.
+    pub(crate) fn delete_records(&self, before: Offset) -> Result<Offset> {
+        let policy = self.config().get_cleanup_policy();
+        if policy.compacts() && !policy.deletes() {
+            let reason = "cleanup.policy is compact: records of such a topic go by their keys";
+            return Err(Error::new(ErrorKind::PolicyViolation { reason }).in_partition(self.partition()));
+        }
+        let high_watermark = self.high_watermark();
+        if before < 0 || high_watermark < before {
+            let (requested, log_start) = (before, self.log_start());
+            let kind = ErrorKind::OffsetOutOfRange { requested, log_start, log_end: high_watermark };
+            return Err(Error::new(kind).in_partition(self.partition()));
+        }
+        self.move_start(before)?;
+        self.remove_below_start()?;
+        Ok(self.log_start())
+    }
+
+    /// Removes what the topic's settings let go at `now`.
+    ///
+    /// Rule: log.md 15, `UnifiedLog.deleteOldSegments`: by the log start, by size, by age, each from the oldest segment on
+    /// until the first that does not qualify; never above the high watermark; the active segment goes like the others,
+    /// after a roll.
+    pub(crate) fn enforce_retention(&self, now: Timestamp) -> Result<Removed> {
+        self.check_failure()?;
+        let mut removed = self.remove_below_start()?;
+        let count = self.count_to_remove(now);
+        if count > 0 {
+            self.roll_if_all_go(count, now)?;
+            let view = self.view.load_full();
+            if let Some(first_kept) = view.segments().get(count) {
+                self.move_start(first_kept.base())?;
+                let more = self.remove_below_start()?;
+                removed.segments += more.segments;
+                removed.bytes += more.bytes;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Number of segments, from the oldest on, that the settings let go.
+    fn count_to_remove(&self, now: Timestamp) -> usize {
+        if !self.config().get_cleanup_policy().deletes() {
+            return 0;
+        }
+        let view = self.view.load_full();
+        let high_watermark = self.high_watermark();
+        let may_go = |segment: &&Arc<Segment>| {
+            let end = segment.written();
+            end.offset <= high_watermark && end.file_pos > 0
+        };
+        let candidates = || view.segments().iter().take_while(may_go);
+        let by_size = self.config().get_retention_bytes().map_or(0, |limit| {
+            let mut over = self.size().saturating_sub(limit);
+            candidates()
+                .take_while(|segment| {
+                    let size = u64::from(segment.written().file_pos);
+                    let fits = size <= over;
+                    over = over.saturating_sub(size);
+                    fits
+                })
+                .count()
+        });
+        let by_age = self.config().get_retention().map_or(0, |limit| {
+            let limit = Timestamp::try_from(limit.as_millis()).unwrap_or(Timestamp::MAX);
+            candidates().take_while(|segment| now.saturating_sub(self.largest_timestamp(segment, now)) > limit).count()
+        });
+        by_size.max(by_age)
+    }
+
+    /// The largest timestamp of a segment's records; where none has one, the time of the last change of its file.
+    fn largest_timestamp(&self, segment: &Segment, now: Timestamp) -> Timestamp {
+        segment.largest_timestamp().or_else(|| segment.modified().ok()).unwrap_or(now)
+    }
+
+    /// A log always has an active segment: if it is to go as well, another one takes its place first.
+    fn roll_if_all_go(&self, count: usize, now: Timestamp) -> Result<()> {
+        let mut writer = self.writer.lock();
+        let view = self.view.load_full();
+        if !writer.closed && count == view.segments().len() && writer.active.written().file_pos > 0 {
+            writer.first_append.get_or_insert(now);
+            self.roll(&mut writer)?;
+        }
+        Ok(())
+    }
+
+    /// Makes `to` the log start, if it is behind the present one: durable first, then visible.
+    fn move_start(&self, to: Offset) -> Result<()> {
+        if to <= self.log_start() {
+            return Ok(());
+        }
+        self.sync_to(to)?; // a log must not be found to end before its start
+        self.seal_with_start(Seal::Rolled, to)
+    }
+
+    /// Takes segments out of the view that lie below the log start as a whole, and removes their files, the oldest first.
+    fn remove_below_start(&self) -> Result<Removed> {
+        let gone = {
+            let _writer = self.writer.lock(); // who swaps the view
+            let view = self.view.load_full();
+            let log_start = self.log_start.load(Ordering::Acquire);
+            let bases = view.segments().iter().skip(1).map(|segment| segment.base());
+            let count = bases.take_while(|next_base| *next_base <= log_start).count();
+            let (gone, kept) = view.segments().split_at(count);
+            if gone.is_empty() {
+                return Ok(Removed::default());
+            }
+            let sealed = kept.split_last().map_or(&[][..], |(_, sealed)| sealed).to_vec();
+            self.view.store(Arc::new(View::new(sealed, Arc::clone(view.active()))));
+            gone.to_vec()
+        };
+        let mut removed = Removed::default();
+        for segment in gone {
+            segment.remove_files().map_err(|error| {
+                Error::io("remove the segment", &segment.path(), error).in_partition(self.partition())
+            })?;
+            removed.segments += 1;
+            removed.bytes += u64::from(segment.written().file_pos);
+        }
+        Ok(removed)
+    }
+}
