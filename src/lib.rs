@@ -39,7 +39,7 @@
 //!
 //! What was acknowledged is there after what its topic's [`Durability`] names: the end of the process in every mode, a
 //! power cut in mode `fsync`, which is the default. A consumer never sees a record before that promise holds for it.
-//! What is read is what was sent: every batch has a checksum that is compared before its records are shown. Damage in
+//! What is read is what was sent: every batch has a checksum that is compared before its records are shown, unless that is turned off. Damage in
 //! one partition keeps no other from opening, and [`RecoveryReport`] says what was found and cut.
 //!
 //! # What this version does not do

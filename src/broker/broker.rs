@@ -76,7 +76,7 @@ impl Broker {
         let place = TopicPlace { dir: path.into(), disk, clock: Arc::clone(&clock), flusher };
         let (topics, mut recovery) = Topics::open(place, directory.clean)?;
         let topics = Arc::new(topics);
-        let (coordinator, clamped) = Coordinator::open(Arc::clone(&topics), Arc::clone(&clock), directory.clean);
+        let (coordinator, clamped) = Coordinator::open(Arc::clone(&topics), Arc::clone(&clock), directory.clean)?;
         threads
             .clean(Arc::clone(&topics))
             .map_err(|error| Error::io("start the background threads of", path, error))?;
@@ -177,5 +177,82 @@ impl Drop for Broker {
     /// As [`close`](Broker::close), for want of a caller without the error.
     fn drop(&mut self) {
         let _ = self.close_now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{AutoOffsetReset, ConsumerConfig, ProducerConfig};
+    use crate::consumer::Consumer;
+    use crate::producer::ProducerRecord;
+    use crate::sys::FaultyDisk;
+    use crate::types::Durability;
+
+    fn send(broker: &Broker, count: usize) {
+        let producer = broker.producer(ProducerConfig::new()).unwrap();
+        for _ in 0..count {
+            producer.send(ProducerRecord::new("t", "v")).unwrap().wait().unwrap();
+        }
+    }
+
+    fn consumer(broker: &Broker) -> Consumer {
+        let config = ConsumerConfig::new().group_id("g").auto_offset_reset(AutoOffsetReset::Earliest);
+        broker.consumer(config.enable_auto_commit(false)).unwrap()
+    }
+
+    #[test]
+    fn an_offset_that_cannot_be_set_back_keeps_the_broker_from_opening() {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = Broker::open(dir.path()).unwrap();
+        broker.create_topic("t", 1, TopicConfig::new().durability(Durability::Os)).unwrap();
+        let checkpoint = dir.path().join("t-0/thalweg-checkpoint");
+        let first_checkpoint = std::fs::read(&checkpoint).unwrap();
+        send(&broker, 10);
+        consumer(&broker).commit_sync_offsets(&[(TopicPartition::new("t", 0), 10.into())]).unwrap();
+        broker.close().unwrap();
+        // A power cut that took the last records.
+        std::fs::remove_file(dir.path().join(".kafka_cleanshutdown")).unwrap();
+        std::fs::write(checkpoint, first_checkpoint).unwrap();
+        let log = dir.path().join("t-0/00000000000000000000.log");
+        let log = std::fs::OpenOptions::new().write(true).open(log).unwrap();
+        log.set_len(log.metadata().unwrap().len() * 6 / 10).unwrap();
+
+        let disk = FaultyDisk::default();
+        *disk.faults().next_write.lock() = Some(std::io::ErrorKind::StorageFull);
+        let error = Broker::open_on(dir.path(), Arc::new(disk), Arc::new(SystemClock)).unwrap_err();
+        assert!(error.is_retriable(), "{error}");
+        let broker = Broker::open(dir.path()).unwrap();
+        assert_eq!(broker.recovery().clamped_offsets, 1);
+        send(&broker, 10);
+        let mut consumer = consumer(&broker);
+        consumer.subscribe(&["t"]).unwrap();
+        let records = consumer.poll(std::time::Duration::from_secs(10)).unwrap();
+        assert_eq!(records.iter().next().unwrap().offset(), 6, "nothing is passed over");
+    }
+
+    #[test]
+    fn a_creation_that_fails_anywhere_leaves_nothing_that_stands_in_the_way() {
+        for syncs in 0.. {
+            let dir = tempfile::tempdir().unwrap();
+            let disk = FaultyDisk::default();
+            let faults = disk.faults();
+            let broker = Broker::open_on(dir.path(), Arc::new(disk), Arc::new(SystemClock)).unwrap();
+            *faults.dir_syncs_left.lock() = Some(syncs);
+            let created = broker.create_topic("t", 2, TopicConfig::new());
+            let failed = faults.dir_syncs_left.lock().is_none();
+            assert_eq!(created.is_err(), failed);
+            drop(broker);
+            let broker = Broker::open(dir.path()).unwrap();
+            assert!(broker.recovery().failed.is_empty(), "{syncs}: {}", broker.recovery());
+            if broker.topics().is_empty() {
+                broker.create_topic("t", 2, TopicConfig::new()).unwrap();
+            }
+            assert_eq!(broker.partition(&TopicPartition::new("t", 1)).unwrap().log_end().unwrap(), 0);
+            if !failed {
+                assert!(syncs > 3);
+                break;
+            }
+        }
     }
 }

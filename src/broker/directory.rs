@@ -8,14 +8,15 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::Arc;
 use crate::sys::{DirectoryLock, Disk, LockFailure, write_atomically};
-use crate::topic::{TOPIC_FILE_EXTENSION, id_text};
+use crate::topic::{id_text, topic_of_file};
 
 const LOCK: &str = ".lock";
 const META_PROPERTIES: &str = "meta.properties";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 
-/// Names that a first open can leave when it is cut short, before the directory is marked as a data directory.
-const LEFTOVERS: [&str; 2] = [LOCK, "thalweg.tmp"];
+/// Names that a first open can leave when it is cut short, before the directory is marked as a data directory, and one
+/// that file systems make themselves.
+const LEFTOVERS: [&str; 3] = [LOCK, "thalweg.tmp", "lost+found"];
 
 /// An open data directory. The lock is held until it is dropped.
 #[derive(Debug)]
@@ -95,7 +96,7 @@ fn list(path: &Path, disk: &dyn Disk) -> Result<Vec<String>> {
 
 /// Whether only a data directory has a file of this name, ours or a Kafka broker's.
 fn is_sign(name: &str) -> bool {
-    [META_PROPERTIES, CLEAN_SHUTDOWN].contains(&name) || name.ends_with(TOPIC_FILE_EXTENSION)
+    [META_PROPERTIES, CLEAN_SHUTDOWN].contains(&name) || topic_of_file(name).is_some()
 }
 
 /// A directory that holds something must hold a sign that it is a data directory.

@@ -35,32 +35,33 @@ impl Coordinator {
     /// Replays `__consumer_offsets`, if it is there. Also returns the number of committed offsets that lay behind the
     /// end of their partition and were set back to it: after a crash such an offset counts records that were lost, after
     /// a clean close somebody wanted it there.
-    pub(crate) fn open(topics: Arc<Topics>, clock: Arc<dyn Clock>, clean: bool) -> (Self, usize) {
+    ///
+    /// # Errors
+    ///
+    /// Why such an offset could not be set back. Nothing may be appended then: once the log has grown past the offset,
+    /// nobody could tell any more, and the group would pass over records.
+    pub(crate) fn open(topics: Arc<Topics>, clock: Arc<dyn Clock>, clean: bool) -> Result<(Self, usize)> {
         let mut coordinator =
             Coordinator { topics, clock, machine: Mutex::new(GroupMachine::default()), failed: HashMap::new() };
-        let Ok(topic) = coordinator.topics.get(OFFSETS_TOPIC) else { return (coordinator, 0) };
+        let Ok(topic) = coordinator.topics.get(OFFSETS_TOPIC) else { return Ok((coordinator, 0)) };
         for partition in topic.partitions() {
             let replayed = replay(partition, coordinator.machine.get_mut());
             if let Err(error) = replayed {
                 coordinator.failed.insert(partition.name().partition(), error);
             }
         }
-        let clamped = if clean { 0 } else { coordinator.clamp(topic.partition_count()) };
-        (coordinator, clamped)
+        let clamped = if clean { 0 } else { coordinator.clamp()? };
+        Ok((coordinator, clamped))
     }
 
-    /// Sets offsets back that lie behind the end of their partition. Where that cannot be written, because the disk is
-    /// full, say, the groups of that partition are not served: they would pass over records.
-    fn clamp(&mut self, partitions: i32) -> usize {
+    fn clamp(&self) -> Result<usize> {
         let log_end = |partition: &TopicPartition| self.topics.partition(partition).ok()?.log_end().ok();
         let records = self.machine.lock().clamp(log_end, self.clock.now());
         let count = records.len();
         for (group, record) in records {
-            if let Err(error) = self.write(&group, |_| Ok(vec![record])) {
-                self.failed.insert(partition_for_group(&group, partitions), error);
-            }
+            self.write(&group, |_| Ok(vec![record]))?;
         }
-        count
+        Ok(count)
     }
 
     /// Makes a new member of the group. It gets all partitions of the topics it subscribes to.

@@ -170,7 +170,8 @@ impl Log {
             }
         }
         if fetched.slices.is_empty() {
-            fetched.next_offset = end.offset; // nothing is left from the offset to the end: it was compacted away
+            // Nothing is left from the offset to the end: it was compacted away. Or the offset lies behind the end.
+            fetched.next_offset = offset.max(end.offset);
         }
         Ok(fetched)
     }

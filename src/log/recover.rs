@@ -97,7 +97,7 @@ impl Log {
         let checkpoint = Checkpoint::load(&*place.disk, &place.dir)
             .map_err(|error| Error::io("read the checkpoint", &place.dir, error).in_partition(&place.partition))?;
         place.gaps_below = checkpoint.map_or(Offset::MAX, |checkpoint| checkpoint.cleaner_offset);
-        let found = list_segments(&place)?;
+        let SegmentFiles { segments: found, strays } = list_segments(&place)?;
         let recovery = PartitionRecovery {
             partition: place.partition.clone(),
             segments: found.len().max(1),
@@ -131,9 +131,15 @@ impl Log {
         if let Some(missing) = missing {
             return Err(corrupt(&place, &segments.1.path(), end, missing));
         }
-        let log = Log::new(place, segments, start);
+        for stray in strays {
+            let _ = place.disk.remove_file(&stray); // ignored while it is there
+        }
+        let log = Log::new(place.clone(), segments, start);
         if checkpoint.is_none() {
+            // From here on the log has a checkpoint, and a gap behind its present end is one that we would have made.
             log.seal(Seal::All)?;
+            drop(log);
+            return Log::open(place, LeftBy::Close).map(|(log, _)| (log, recovery));
         }
         Ok((log, recovery))
     }
@@ -156,8 +162,16 @@ fn create(mut place: LogPlace, checkpoint: Option<Checkpoint>) -> Result<Log> {
     Ok(log)
 }
 
-/// Base and length of the segment files, by base.
-fn list_segments(place: &LogPlace) -> Result<Vec<(Offset, FilePos)>> {
+/// The segment files of a directory.
+struct SegmentFiles {
+    /// Base and length of each, by base.
+    segments: Vec<(Offset, FilePos)>,
+    /// Those that are not part of the log: an empty one between others is what a failed roll left, and would hide the
+    /// records that went elsewhere.
+    strays: Vec<PathBuf>,
+}
+
+fn list_segments(place: &LogPlace) -> Result<SegmentFiles> {
     let refused = |error| Error::io("list the directory", &place.dir, error).in_partition(&place.partition);
     let mut segments = Vec::new();
     for entry in place.disk.list(&place.dir).map_err(refused)? {
@@ -169,20 +183,12 @@ fn list_segments(place: &LogPlace) -> Result<Vec<(Offset, FilePos)>> {
         segments.push((base, len));
     }
     segments.sort_unstable();
-    remove_strays(place, &mut segments);
-    Ok(segments)
-}
-
-/// An empty segment with others behind it is what a failed roll left. It would hide the records that went elsewhere.
-fn remove_strays(place: &LogPlace, segments: &mut Vec<(Offset, FilePos)>) {
-    let last = segments.last().map(|(base, _)| *base);
-    segments.retain(|(base, len)| {
-        let is_stray = *len == 0 && Some(*base) != last;
-        if is_stray {
-            let _ = place.disk.remove_file(&place.segment(*base, 0).path(SegmentFile::Log)); // ignored while it is there
-        }
-        !is_stray
-    });
+    // The first one may have lost all its bytes in a power cut: then the log ends there.
+    let ends = [segments.first(), segments.last()].map(|segment| segment.map(|(base, _)| *base));
+    let is_stray = |(base, len): &mut (Offset, FilePos)| *len == 0 && !ends.contains(&Some(*base));
+    let strays = segments.extract_if(.., is_stray).map(|(base, _)| place.segment(base, 0).path(SegmentFile::Log));
+    let strays = strays.collect();
+    Ok(SegmentFiles { segments, strays })
 }
 
 struct Recovering<'a> {

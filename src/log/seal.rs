@@ -4,6 +4,7 @@ use super::checkpoint::Checkpoint;
 use super::log::Log;
 use crate::error::{Error, Result};
 use crate::sync::Ordering;
+use crate::sys::is_out_of_handles;
 use crate::types::Offset;
 
 /// Which segments to seal.
@@ -21,8 +22,8 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// `Storage` if a sync failed; no append follows then. Anything else says that the segments are durable and only the
-    /// checkpoint could not be written: call it again later.
+    /// One that stays if the disk failed; no append follows then. For want of room or of file handles the segments are
+    /// durable and only the checkpoint could not be written: call it again later.
     pub(crate) fn seal_rolled(&self) -> Result<()> {
         self.seal(Seal::Rolled)
     }
@@ -61,7 +62,9 @@ impl Log {
             active_size: end.file_pos,
         };
         checkpoint.store(&*self.place.disk, &self.place.dir).map_err(|error| {
-            Error::io("write the checkpoint", &self.place.dir, error).in_partition(self.partition())
+            let is_passing = is_out_of_handles(&error);
+            let error = Error::io("write the checkpoint", &self.place.dir, error).in_partition(self.partition());
+            if is_passing || error.is_retriable() { error } else { self.fail(error) }
         })?;
         self.recovery_point.store(recovery_point, Ordering::Release);
         self.log_start.fetch_max(log_start, Ordering::Release);

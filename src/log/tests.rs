@@ -92,7 +92,8 @@ fn the_checkpoint_is_there_before_anything_in_a_new_segment_is_durable() {
     }
     // Where the checkpoint cannot be written, what is synced is acknowledged, and the checkpoint comes later.
     while !append(&log, &[&[7; 50]]).unwrap().rolled {}
-    *faults.next_rename.lock() = Some(io::ErrorKind::Other);
+    *faults.next_rename.lock() = Some(io::ErrorKind::StorageFull);
+    *faults.next_len.lock() = Some(io::ErrorKind::StorageFull); // not even over the old one
     log.sync_to(log.log_end()).unwrap();
     assert!(recovery_point(dir.path()) < log.view.load().active().base());
     log.seal_rolled().unwrap();
@@ -101,6 +102,72 @@ fn the_checkpoint_is_there_before_anything_in_a_new_segment_is_durable() {
 
 fn recovery_point(dir: &Path) -> Offset {
     Checkpoint::load(&RealDisk, dir).unwrap().unwrap().recovery_point
+}
+
+#[test]
+fn a_fetch_behind_the_high_watermark_does_not_go_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path(), fsync().internal_segment_bytes(300));
+    for end in 1..=40 {
+        append(&log, &[&[7; 50]]).unwrap();
+        if end == 20 {
+            log.sync_to(end).unwrap();
+        }
+    }
+    for offset in 20..=40 {
+        let fetched = log.fetch(offset, 1000, true).unwrap();
+        assert_eq!((fetched.len(), fetched.next_offset()), (0, offset));
+    }
+}
+
+/// What a power cut leaves of a log: a copy of its directory, in which `change` takes away what was not synced.
+fn after_power_cut(dir: &Path, change: impl Fn(&Path)) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap()) {
+        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    change(copy.path());
+    copy
+}
+
+fn cut_file(path: &Path, len: u64) {
+    std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(len).unwrap();
+}
+
+#[test]
+fn a_first_segment_that_lost_all_its_bytes_ends_the_log_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path(), fsync().internal_segment_bytes(300));
+    while !append(&log, &[&[7; 50]]).unwrap().rolled {}
+    let crash = after_power_cut(dir.path(), |dir| cut_file(&dir.join("00000000000000000000.log"), 0));
+    for _ in 0..2 {
+        let (log, _) = open(crash.path(), fsync());
+        assert_eq!((log.log_start(), log.log_end()), (0, 0));
+    }
+}
+
+#[test]
+fn no_gap_in_own_records_after_an_import() {
+    let dir = tempfile::tempdir().unwrap();
+    let os = || TopicConfig::new().durability(Durability::Os).internal_segment_bytes(300);
+    let (log, _) = open(dir.path(), os());
+    append(&log, &[&[7; 50]]).unwrap();
+    log.close().unwrap();
+    std::fs::remove_file(dir.path().join("thalweg-checkpoint")).unwrap(); // as it comes from elsewhere
+    let (log, _) = open(dir.path(), os());
+    while !append(&log, &[&[7; 50]]).unwrap().rolled {}
+    append(&log, &[&[7; 50]]).unwrap();
+    log.seal_rolled().unwrap();
+    let active = Arc::clone(log.view.load().active());
+    let half = u64::from(active.written().file_pos) / 2;
+    while !append(&log, &[&[7; 50]]).unwrap().rolled {}
+    let crash = after_power_cut(dir.path(), |dir| {
+        cut_file(&dir.join(active.path().file_name().unwrap()), half); // whole batches, but not all
+    });
+    let (log, recovery) =
+        Log::open(LogPlace { dir: crash.path().into(), ..log.place.clone() }, super::LeftBy::Crash).unwrap();
+    assert!(recovery.cut.is_some());
+    assert_eq!(values(&log).len() as Offset, log.log_end());
 }
 
 #[test]

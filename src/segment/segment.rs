@@ -338,10 +338,14 @@ impl Segment {
     /// meet the damage themselves.
     fn rebuild_indexes(&self) -> Indexes {
         let (indexes, mut indexer) = (Indexes::default(), Indexer::new(self.place.index_interval));
-        let (mut file_pos, end) = (0, self.written());
+        let (mut file_pos, mut expected, end) = (0, self.base(), self.written());
         while let Ok(Some(batch)) = self.batch_at(file_pos, end) {
+            if !follows(&batch, expected, self.place.gaps_below) {
+                break; // an entry for it would vouch for an offset that is not its own
+            }
             indexer.note(self.base(), file_pos, &batch, &indexes);
             file_pos += batch.size() as FilePos;
+            expected = batch.next_offset();
         }
         indexer.note_end(&indexes);
         indexes

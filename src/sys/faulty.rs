@@ -23,6 +23,8 @@ pub(crate) struct Faults {
     pub(crate) next_rename: Mutex<Option<io::ErrorKind>>,
     pub(crate) next_len: Mutex<Option<io::ErrorKind>>,
     pub(crate) next_remove: Mutex<Option<io::ErrorKind>>,
+    /// Syncs of directories that succeed before one fails for want of file handles.
+    pub(crate) dir_syncs_left: Mutex<Option<usize>>,
     /// Syncs that have begun.
     pub(crate) syncs: AtomicUsize,
     held: Mutex<bool>,
@@ -82,6 +84,16 @@ impl Disk for FaultyDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        const EMFILE: i32 = 24;
+        let mut left = self.0.dir_syncs_left.lock();
+        match &mut *left {
+            Some(0) => {
+                *left = None;
+                return Err(io::Error::from_raw_os_error(EMFILE));
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
         RealDisk.sync_dir(dir)
     }
 }

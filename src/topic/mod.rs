@@ -31,5 +31,5 @@ pub use topic::TopicDescription;
 pub(crate) use topic_file::id_text;
 pub(crate) use topic_name::{OFFSETS_TOPIC, is_internal};
 pub use topics::MAX_PARTITIONS;
-pub(crate) use topics::{TOPIC_FILE_EXTENSION, TopicPlace, Topics};
+pub(crate) use topics::{TopicPlace, Topics, topic_of_file};
 pub(crate) use waiters::Waiter;

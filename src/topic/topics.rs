@@ -23,8 +23,7 @@ use crate::types::{Offset, TopicPartition};
 /// Most partitions of one topic.
 pub const MAX_PARTITIONS: i32 = 10_000;
 
-/// Ending of the name of the file that makes a topic exist.
-pub(crate) const TOPIC_FILE_EXTENSION: &str = ".topic";
+const TOPIC_FILE_EXTENSION: &str = ".topic";
 const PARTITION_METADATA: &str = "partition.metadata";
 const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 
@@ -59,7 +58,7 @@ impl Topics {
         let mut topics = HashMap::new();
         let mut unreadable = HashMap::new();
         for entry in entries.iter().filter(|entry| !entry.is_dir) {
-            let Some(name) = entry.name.strip_suffix(TOPIC_FILE_EXTENSION) else { continue };
+            let Some(name) = topic_of_file(&entry.name) else { continue };
             let there = directories.remove(name).unwrap_or_default();
             match place.read_topic_file(name) {
                 Ok(file) => {
@@ -124,8 +123,7 @@ impl Topics {
         self.check_free(name)?;
         self.place.clear_the_way(name, partitions)?;
         let file = TopicFile { id: Uuid::new_v4(), partitions, config };
-        let topic =
-            Arc::new(self.place.create(name, &file).inspect_err(|_| self.place.remove_partitions(name, partitions))?);
+        let topic = Arc::new(self.place.create(name, &file).inspect_err(|_| self.place.take_back(name, partitions))?);
         self.by_name.write().insert(Arc::clone(&topic.name), Arc::clone(&topic));
         Ok(topic)
     }
@@ -180,7 +178,6 @@ impl TopicPlace {
     }
 
     fn read_topic_file(&self, name: &str) -> Result<TopicFile> {
-        check_topic_name(name)?;
         let path = self.topic_file_path(name);
         let text = self.read_text(&path).map_err(|error| Error::io("read the topic file", &path, error))?;
         TopicFile::from_text(&text).map_err(|reason| {
@@ -257,10 +254,18 @@ impl TopicPlace {
         Ok(())
     }
 
-    /// Takes back what a failed creation left: directories that were not there before. What cannot be removed now is
-    /// removed by the next attempt or the next open.
-    fn remove_partitions(&self, name: &str, partitions: i32) {
+    /// Takes back what a failed creation left: files that were not there before. First the one that makes the topic exist:
+    /// while that cannot be removed the partitions stay, and the topic is whole after the next open.
+    fn take_back(&self, name: &str, partitions: i32) {
+        let gone = match self.disk.remove_file(&self.topic_file_path(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => self.disk.sync_dir(&self.dir),
+        };
+        if gone.is_err() {
+            return;
+        }
         for number in 0..partitions {
+            // What cannot be removed now is removed by the next attempt or the next open.
             let _ = self.disk.remove_dir(&self.partition_dir(&TopicPartition::new(name, number)));
         }
     }
@@ -278,6 +283,11 @@ impl TopicPlace {
     fn partition(&self, name: &TopicPartition, log: Result<Log>) -> Arc<Partition> {
         Arc::new(Partition::new(name.clone(), log, Arc::clone(&self.flusher), Arc::clone(&self.clock)))
     }
+}
+
+/// The topic that a file of this name makes exist.
+pub(crate) fn topic_of_file(name: &str) -> Option<&str> {
+    name.strip_suffix(TOPIC_FILE_EXTENSION).filter(|topic| check_topic_name(topic).is_ok())
 }
 
 /// Partition numbers that have a directory, by topic.

@@ -90,6 +90,37 @@ fn no_flipped_bit_gives_a_wrong_record() {
 }
 
 #[test]
+fn a_base_offset_that_moved_is_found_without_the_index_files() {
+    for sealed in [false, true] {
+        for bit in 0..6 {
+            let store = Store::new();
+            let broker = store.open_with_topic(1, fast().internal_segment_bytes(3000).index_interval_bytes(1));
+            send_each(&broker, (0..60).map(value));
+            broker.close().unwrap();
+            let entries = || fs::read_dir(store.dir.path().join("t-0")).unwrap().map(|entry| entry.unwrap().path());
+            let with_ending = |ending: &str| -> Vec<_> {
+                let mut paths: Vec<_> =
+                    entries().filter(|path| path.extension().is_some_and(|ext| ext == ending)).collect();
+                paths.sort();
+                paths
+            };
+            let log = if sealed { store.file(LOG) } else { with_ending("log").pop().unwrap() };
+            let mut content = fs::read(&log).unwrap();
+            let size = |at: usize| 12 + u32::from_be_bytes(content[at + 8..at + 12].try_into().unwrap()) as usize;
+            let fourth = (0..3).fold(0, |at, _| at + size(at));
+            content[fourth + 7] ^= 1 << bit;
+            fs::write(&log, &content).unwrap();
+            for index in [with_ending("index"), with_ending("timeindex")].concat() {
+                fs::remove_file(index).unwrap();
+            }
+            let broker = store.open();
+            let found = read_everything(&broker.partition(&tp(0)).unwrap(), 60);
+            assert!(!matches!(found, Ok(0)), "sealed {sealed}, bit {bit}");
+        }
+    }
+}
+
+#[test]
 fn a_size_that_grew_ends_in_an_error_and_not_in_a_loop() {
     let store = Store::new();
     let broker = store.open_with_topic(1, fast());
