@@ -8,7 +8,7 @@ use std::path::Path;
 /// process ends, however it ends. The file holds the owner's process id, for the message that a second opener gets.
 #[derive(Debug)]
 pub(crate) struct DirectoryLock {
-    _file: File,
+    file: File,
 }
 
 /// Why the lock was not taken.
@@ -37,7 +37,15 @@ impl DirectoryLock {
         }
         // The process id is a courtesy to the next opener; a full disk must not keep the owner out.
         let _ = write_pid(&mut file);
-        Ok(DirectoryLock { _file: file })
+        Ok(DirectoryLock { file })
+    }
+}
+
+impl Drop for DirectoryLock {
+    /// Unlocks, rather than leaving that to the closing of the file: a process that another thread is just starting has a
+    /// copy of the handle until it executes its program, and would keep the lock for that long.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
     }
 }
 
@@ -56,6 +64,17 @@ fn write_pid(file: &mut File) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_of_the_handle_does_not_keep_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".lock");
+        let lock = DirectoryLock::acquire(&path).unwrap();
+        let copy = lock.file.try_clone().unwrap(); // as a child has it between fork and exec
+        drop(lock);
+        DirectoryLock::acquire(&path).unwrap();
+        drop(copy);
+    }
 
     #[test]
     fn a_second_owner_is_refused_and_told_the_pid() {
