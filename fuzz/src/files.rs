@@ -91,7 +91,7 @@ static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
     let place = Place::new("files", |broker| {
         let producer = broker.producer(ProducerConfig::new()).unwrap();
         for (name, partitions) in TOPICS {
-            let config = TopicConfig::new().internal_segment_bytes(600).index_interval_bytes(64);
+            let config = TopicConfig::new().internal_segment_bytes(600).index_interval_bytes(64).retention(None);
             broker.create_topic(name, partitions, config.durability(Durability::Os)).unwrap();
             for at in 0..16 {
                 let record = ProducerRecord::new(name, b"some value of forty bytes, more or less.");

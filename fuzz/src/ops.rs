@@ -70,7 +70,11 @@ impl Run {
     fn new(durability: Durability) -> Self {
         PLACE.write(&PLACE.files);
         let broker = Broker::open(&PLACE.dir).unwrap();
-        let config = TopicConfig::new().durability(durability).internal_segment_bytes(1024).index_interval_bytes(128);
+        let config = TopicConfig::new()
+            .durability(durability)
+            .internal_segment_bytes(1024)
+            .index_interval_bytes(128)
+            .retention(None);
         broker.create_topic(TOPIC, PARTITIONS as i32, config).unwrap();
         Run { broker: Some(broker), producer: None, consumer: None, model: Default::default(), count: 0 }
     }
