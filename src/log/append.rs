@@ -48,7 +48,7 @@ impl Log {
             .ok()
             .flatten()
             .ok_or_else(|| Error::new(ErrorKind::InvalidRecord { reason: "the batch is not complete" }))?;
-        let guard = Appending { log: self };
+        let guard = Appending { log: self, was_panicking: std::thread::panicking() };
         let rolled = self.must_roll(&writer, &batch, now);
         if rolled {
             self.roll(&mut writer)?;
@@ -147,14 +147,16 @@ impl Log {
     }
 }
 
-/// Held while a batch is being appended: a panic in between leaves it unknown what is in the file.
+/// Held while a batch is being appended: a panic in between leaves it unknown what is in the file. An append by a thread
+/// that unwinds already, such as that of a producer which is dropped, is one like any other.
 struct Appending<'a> {
     log: &'a Log,
+    was_panicking: bool,
 }
 
 impl Drop for Appending<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if !self.was_panicking && std::thread::panicking() {
             self.log.fail(Error::storage("an append panicked: nothing more is accepted; open the broker again"));
         }
     }

@@ -31,6 +31,8 @@ pub(crate) struct Log {
     /// What the checkpoint file says: all records below are durable, and that is on the disk. Raised under `sealing`; a
     /// stale value costs one more sealing.
     pub(super) recovery_point: AtomicI64,
+    /// Held while records are removed; whether the log was closed, after which the directory may be somebody else's.
+    pub(super) removing: Mutex<bool>,
     /// Held while segments are sealed and the checkpoint is written, so that checkpoints never go back.
     pub(super) sealing: Mutex<()>,
     /// Why nothing more is appended. Set once, by a failed sync, a torn write or a panic.
@@ -88,6 +90,7 @@ impl Log {
             view: ArcSwap::from_pointee(View::new(sealed, active)),
             syncing: Mutex::new(false),
             synced: Condvar::new(),
+            removing: Mutex::new(false),
             sealing: Mutex::new(()),
             failure: OnceLock::new(),
             place,
@@ -146,6 +149,7 @@ impl Log {
 
     /// Makes everything durable, writes the index files and the checkpoint, and lets no append follow.
     pub(crate) fn close(&self) -> Result<()> {
+        *self.removing.lock() = true; // waits for a removal that is under way
         {
             let mut writer = self.writer.lock();
             if writer.closed {

@@ -28,7 +28,8 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// `OffsetOutOfRange` outside `0..=high watermark`, `PolicyViolation` for a topic that is only compacted.
+    /// `OffsetOutOfRange` outside `0..=high watermark`, `PolicyViolation` for a topic that is only compacted,
+    /// `Closed`.
     ///
     /// Rule: log.md 15, `Partition.deleteRecordsOnLeader`.
     pub(crate) fn delete_records(&self, before: Offset) -> Result<Offset> {
@@ -37,6 +38,7 @@ impl Log {
             let reason = "cleanup.policy is compact: records of such a topic go by their keys";
             return Err(Error::new(ErrorKind::PolicyViolation { reason }).in_partition(self.partition()));
         }
+        let _removing = self.begin_removing()?;
         let high_watermark = self.high_watermark();
         if before < 0 || high_watermark < before {
             let (requested, log_start) = (before, self.log_start());
@@ -55,6 +57,7 @@ impl Log {
     /// after a roll.
     pub(crate) fn enforce_retention(&self, now: Timestamp) -> Result<Removed> {
         self.check_failure()?;
+        let _removing = self.begin_removing()?;
         let mut removed = self.remove_below_start()?;
         let count = self.count_to_remove(now);
         if count > 0 {
@@ -68,6 +71,12 @@ impl Log {
             }
         }
         Ok(removed)
+    }
+
+    /// One removal at a time, and none after the close.
+    fn begin_removing(&self) -> Result<impl Drop + '_> {
+        let closed = self.removing.lock();
+        if *closed { Err(Error::new(ErrorKind::Closed).in_partition(self.partition())) } else { Ok(closed) }
     }
 
     /// Number of segments, from the oldest on, that the settings let go.

@@ -135,8 +135,8 @@ impl Partition {
     /// # Errors
     ///
     /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) for an offset that is negative or behind the high
-    /// watermark, [`PolicyViolation`](crate::ErrorKind::PolicyViolation) for a topic that is only compacted, and what the
-    /// disk answers.
+    /// watermark, [`PolicyViolation`](crate::ErrorKind::PolicyViolation) for a topic that is only compacted,
+    /// [`Closed`](crate::ErrorKind::Closed) after the broker's close, and what the disk answers.
     pub fn delete_records(&self, before: Offset) -> Result<Offset> {
         let deleted = self.log()?.delete_records(before);
         self.waiters.wake_all(); // who waits below the new start has to look again

@@ -22,7 +22,8 @@ pub struct RecoveryReport {
     pub failed: Vec<Error>,
     /// Directories of topics whose creation had been cut short, which were removed. They held no records.
     pub removed: Vec<String>,
-    /// Topics whose directories were found without settings, as they come from a Kafka broker, and got the defaults.
+    /// Topics whose directories were found without settings, as they come from a Kafka broker, and got the
+    /// defaults, but for `retention.ms`, which has no limit.
     pub adopted: Vec<String>,
     /// Names that were left alone.
     pub ignored: Vec<String>,

@@ -379,7 +379,9 @@ impl Opening<'_> {
         };
         let id = there.iter().find_map(id_of).unwrap_or_else(Uuid::new_v4);
         let policy = if is_internal(name) { CleanupPolicy::Compact } else { CleanupPolicy::Delete };
-        let file = TopicFile { id, partitions: count, config: TopicConfig::new().cleanup_policy(policy) };
+        // What Kafka kept them for is not in the directories: nothing goes until somebody decides.
+        let config = TopicConfig::new().cleanup_policy(policy).retention(None);
+        let file = TopicFile { id, partitions: count, config };
         let topic = self.open_topic(name, &file, there);
         self.place.write_topic_file(name, &file)?;
         self.report.adopted.push(name.to_owned());

@@ -223,6 +223,22 @@ fn after_close_nothing_is_taken() {
 }
 
 #[test]
+fn a_producer_that_is_dropped_by_a_panic_hands_over_and_harms_nobody() {
+    let store = Store::new();
+    let broker = store.open_with_topic(1, fast());
+    thread::scope(|scope| {
+        let patient = broker.producer(ProducerConfig::new().linger(Duration::from_secs(3600))).unwrap();
+        let thread = scope.spawn(move || {
+            patient.send(ProducerRecord::new("t", "held")).unwrap().detach();
+            std::panic::resume_unwind(Box::new("the application failed"));
+        });
+        thread.join().unwrap_err();
+    });
+    assert_eq!(crate::support::send_each(&broker, ["next"]), [1]);
+    assert_eq!(all_values(&broker), [&b"held"[..], b"next"]);
+}
+
+#[test]
 fn bad_settings_are_refused() {
     let store = Store::new();
     let broker = store.open();

@@ -200,3 +200,25 @@ fn retention_under_appends_and_reads() {
     broker.close().unwrap();
     assert!(store.open_after_kill().recovery().failed.is_empty());
 }
+
+#[test]
+fn after_the_close_nothing_is_deleted() {
+    let store = Store::new();
+    let broker = with_records(&store, small());
+    let partition = broker.partition(&tp(0)).unwrap();
+    broker.close().unwrap();
+    let (before, checkpoint) = (segments(&store), fs::read(store.file("thalweg-checkpoint")).unwrap());
+    assert_eq!(partition.delete_records(30).unwrap_err().kind(), &ErrorKind::Closed);
+    assert_eq!((segments(&store), fs::read(store.file("thalweg-checkpoint")).unwrap()), (before, checkpoint));
+}
+
+#[test]
+fn imported_logs_keep_everything_however_old() {
+    let store = Store::new();
+    with_records(&store, fast().internal_segment_bytes(1000)).close().unwrap(); // of 1970
+    fs::remove_file(store.dir.path().join("t.topic")).unwrap();
+    let broker = store.open();
+    assert_eq!(broker.recovery().adopted, ["t"]);
+    assert_eq!(broker.enforce_retention().unwrap(), 0);
+    assert_eq!(all_values(&broker).len(), 50);
+}
