@@ -10,7 +10,7 @@ use crate::config::TopicConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::Coordinator;
 use crate::sync::{Arc, AtomicBool, Ordering};
-use crate::sys::{Disk, RealDisk};
+use crate::sys::{Disk, OpenFiles, RealDisk};
 use crate::topic::{Flusher, Partition, RecoveryReport, TopicDescription, TopicPlace, Topics, is_internal};
 use crate::types::TopicPartition;
 
@@ -73,7 +73,8 @@ impl Broker {
         let (flusher, timer) = (Arc::new(Flusher::default()), Arc::new(Timer::default()));
         let mut threads = Threads::start(Arc::clone(&flusher), Arc::clone(&timer), Arc::clone(&clock))
             .map_err(|error| Error::io("start the background threads of", path, error))?;
-        let place = TopicPlace { dir: path.into(), disk, clock: Arc::clone(&clock), flusher };
+        let open_files = OpenFiles::new(OpenFiles::handles_max_default(), 1024);
+        let place = TopicPlace { dir: path.into(), disk, open_files, clock: Arc::clone(&clock), flusher };
         let (topics, mut recovery) = Topics::open(place, directory.clean)?;
         let topics = Arc::new(topics);
         let (coordinator, clamped) = Coordinator::open(Arc::clone(&topics), Arc::clone(&clock), directory.clean)?;
@@ -219,7 +220,7 @@ mod tests {
         log.set_len(log.metadata().unwrap().len() * 6 / 10).unwrap();
 
         let disk = FaultyDisk::default();
-        *disk.faults().next_write.lock() = Some(std::io::ErrorKind::StorageFull);
+        disk.faults().full.store(true, Ordering::SeqCst);
         let error = Broker::open_on(dir.path(), Arc::new(disk), Arc::new(SystemClock)).unwrap_err();
         assert!(error.is_retriable(), "{error}");
         let broker = Broker::open(dir.path()).unwrap();

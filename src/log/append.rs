@@ -4,10 +4,10 @@ use super::log::{Log, Writer};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{self, Batch};
-use crate::segment::{Indexer, Segment};
+use crate::segment::{Segment, SegmentWriter};
 use crate::sync::{Arc, Ordering};
-use crate::sys::WriteFailure;
-use crate::types::{FilePos, Offset, Timestamp, TimestampType};
+use crate::sys::{WriteFailure, is_out_of_handles};
+use crate::types::{Offset, Timestamp, TimestampType};
 
 /// Where a batch went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,12 +49,15 @@ impl Log {
             .flatten()
             .ok_or_else(|| Error::new(ErrorKind::InvalidRecord { reason: "the batch is not complete" }))?;
         let guard = Appending { log: self, was_panicking: std::thread::panicking() };
+        self.begin_writing(&mut writer)?;
         let rolled = self.must_roll(&writer, &batch, now);
         if rolled {
             self.roll(&mut writer)?;
         }
-        let Writer { active, indexer, must_roll, first_append, .. } = &mut *writer;
-        active.append(indexer, &batch).map_err(|failure| self.write_failed(active, must_roll, failure))?;
+        let Writer { active, writing: Some(writing), must_roll, first_append, .. } = &mut *writer else {
+            return Err(Error::illegal_state("there is no segment to append to").in_partition(self.partition()));
+        };
+        active.append(writing, &batch).map_err(|failure| self.write_failed(active, must_roll, failure))?;
         first_append.get_or_insert(now);
         drop(guard);
         if !self.shows_durable_only() {
@@ -76,23 +79,30 @@ impl Log {
     fn must_roll(&self, writer: &Writer, batch: &Batch<'_>, now: Timestamp) -> bool {
         let active = &writer.active;
         let end = active.written();
-        let full = u64::from(end.file_pos) + batch.size() as u64 > u64::from(self.capacity_of(active));
+        let capacity = writer.writing.as_ref().map_or(0, SegmentWriter::capacity).min(self.place.segment_bytes());
+        let full = u64::from(end.file_pos) + batch.size() as u64 > u64::from(capacity);
         let too_far = batch.last_offset() - active.base() > Offset::from(i32::MAX);
         full || too_far || writer.must_roll || (end.file_pos > 0 && self.is_too_old(writer, batch, now))
     }
 
-    /// The configured size: a segment that was opened with more in it has a larger map, not a larger limit.
-    fn capacity_of(&self, active: &Segment) -> FilePos {
-        let configured = FilePos::try_from(self.config().get_segment_bytes()).unwrap_or(FilePos::MAX);
-        configured.min(active.capacity())
+    /// Opens the active segment for writing, with the first append of this process to it.
+    fn begin_writing(&self, writer: &mut Writer) -> Result<()> {
+        if writer.writing.is_none() {
+            let active = &writer.active;
+            let opened = active.writer(self.place.segment_bytes()).map_err(|error| {
+                Error::io("open the log", &active.path(), error).in_partition(self.partition())
+            })?;
+            writer.writing = Some(opened);
+        }
+        Ok(())
     }
 
     /// Time rolling follows record time: that of the segment's first batch and that of the incoming one. Where the first
     /// batch has none, the wall clock counts.
     fn is_too_old(&self, writer: &Writer, batch: &Batch<'_>, now: Timestamp) -> bool {
         let age_max = i64::try_from(self.config().get_segment_age().as_millis()).unwrap_or(i64::MAX);
-        let active = &writer.active;
-        let Ok(Some(first)) = active.batch_at(0, active.written()) else { return false };
+        let Some(writing) = &writer.writing else { return false };
+        let Ok(Some(first)) = writing.reader().batch_at(0, writer.active.written()) else { return false };
         let age = match first.max_timestamp() {
             timestamp if 0 <= timestamp => batch.max_timestamp().saturating_sub(timestamp),
             _ => now.saturating_sub(writer.first_append.unwrap_or(now)),
@@ -104,19 +114,20 @@ impl Log {
     /// [`seal_rolled`](Log::seal_rolled).
     pub(super) fn roll(&self, writer: &mut Writer) -> Result<()> {
         let base = writer.active.written().offset;
-        let place = self.place.segment(base, 0);
-        let interval = place.index_interval;
+        let place = self.place.segment(base);
         let path = place.path(crate::segment::SegmentFile::Log);
-        let active = Segment::create(place).map_err(|error| {
+        let (active, writing) = Segment::create(place, self.place.segment_bytes()).map_err(|error| {
             let left_behind = error.kind() == std::io::ErrorKind::Other;
             let error = Error::io("create the segment", &path, error).in_partition(self.partition());
             if left_behind { self.fail(error) } else { error }
         })?;
         let active = Arc::new(active);
-        writer.active.finish(&writer.indexer);
+        if let Some(writing) = &writer.writing {
+            writing.finish();
+        }
         self.view.store(Arc::new(self.view.load().rolled_to(Arc::clone(&active))));
         writer.active = active;
-        writer.indexer = Indexer::new(interval);
+        writer.writing = Some(writing);
         writer.first_append = None;
         writer.must_roll = false;
         Ok(())
@@ -130,6 +141,9 @@ impl Log {
             self.fail(Error::storage(reason).at_file(&active.path()).at_file_pos(file_pos).caused_by(error))
         };
         match failure {
+            WriteFailure::Undone(error) if is_out_of_handles(&error) => {
+                Error::io("open the log", &active.path(), error).in_partition(self.partition())
+            }
             WriteFailure::Undone(error) => {
                 let error = Error::io("write to the log", &active.path(), error).in_partition(self.partition());
                 *must_roll = !error.is_retriable();

@@ -6,9 +6,9 @@ use super::seal::Seal;
 use super::view::View;
 use crate::config::TopicConfig;
 use crate::error::{Error, Result};
-use crate::segment::{Indexer, Segment, SegmentPlace};
+use crate::segment::{Segment, SegmentPlace, SegmentWriter};
 use crate::sync::{Arc, ArcSwap, AtomicI64, Condvar, Mutex, OnceLock, Ordering};
-use crate::sys::Disk;
+use crate::sys::{Disk, OpenFiles};
 use crate::types::{Durability, FilePos, Offset, Timestamp, TopicPartition};
 
 /// The log of one partition: appended to by one caller at a time, read by any number without a lock.
@@ -45,6 +45,7 @@ pub(crate) struct LogPlace {
     pub(crate) partition: TopicPartition,
     pub(crate) dir: Arc<Path>,
     pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) open_files: Arc<OpenFiles>,
     pub(crate) config: TopicConfig,
     /// The checkpoint's cleaner offset: below it there may be gaps in the offsets, from it on a gap is damage. Everything
     /// until the checkpoint has been read.
@@ -55,7 +56,8 @@ pub(crate) struct LogPlace {
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) active: Arc<Segment>,
-    pub(super) indexer: Indexer,
+    /// What appends to it, from the first append of this process on.
+    pub(super) writing: Option<SegmentWriter>,
     /// When this process first appended to the active segment: its age where its records have no time.
     pub(super) first_append: Option<Timestamp>,
     /// Whether a write to the active segment failed for another reason than a lack of space: the next one goes to a new
@@ -76,8 +78,8 @@ impl Log {
     /// A log over `segments`, which recovery found whole and durable.
     pub(super) fn new(place: LogPlace, (sealed, active): (Vec<Arc<Segment>>, Arc<Segment>), start: Start) -> Self {
         let writer = Writer {
-            indexer: active.indexer(),
             active: Arc::clone(&active),
+            writing: None,
             first_append: None,
             must_roll: false,
             closed: false,
@@ -156,7 +158,9 @@ impl Log {
                 return Ok(());
             }
             writer.closed = true;
-            writer.active.finish(&writer.indexer);
+            if let Some(writing) = &writer.writing {
+                writing.finish();
+            }
         }
         self.sync_to(self.log_end())?;
         self.seal(Seal::All)
@@ -164,16 +168,21 @@ impl Log {
 }
 
 impl LogPlace {
-    /// The place of the segment at `base`, with room for what is configured or for what it has already.
-    pub(super) fn segment(&self, base: Offset, len: FilePos) -> SegmentPlace {
+    /// The place of the segment at `base`.
+    pub(super) fn segment(&self, base: Offset) -> SegmentPlace {
         SegmentPlace {
             disk: Arc::clone(&self.disk),
+            open_files: Arc::clone(&self.open_files),
             dir: Arc::clone(&self.dir),
             base,
-            capacity: FilePos::try_from(self.config.get_segment_bytes()).unwrap_or(FilePos::MAX).max(len),
             gaps_below: self.gaps_below,
             index_interval: u32::try_from(self.config.get_index_interval_bytes()).unwrap_or(u32::MAX),
         }
+    }
+
+    /// Bytes that a segment may have.
+    pub(super) fn segment_bytes(&self) -> FilePos {
+        FilePos::try_from(self.config.get_segment_bytes()).unwrap_or(FilePos::MAX)
     }
 }
 

@@ -1,13 +1,15 @@
 //! Fetching: whole batches, as slices of the mapped segments.
 
+use std::io;
 use std::ops::Range;
 
 use bytes::Bytes;
 
 use super::log::Log;
 use super::records::{Decode, Records};
+use super::view::View;
 use crate::error::{Error, ErrorKind, Result};
-use crate::segment::{DamageAt, End, Segment};
+use crate::segment::{DamageAt, End, Segment, SegmentReader};
 use crate::sync::Arc;
 use crate::types::{FilePos, Offset, TopicPartition};
 
@@ -30,7 +32,7 @@ pub struct Fetched {
 /// Whole batches of one segment.
 #[derive(Clone, Debug)]
 pub(super) struct Slice {
-    pub(super) segment: Arc<Segment>,
+    pub(super) segment: Arc<SegmentReader>,
     pub(super) range: Range<FilePos>,
 }
 
@@ -122,7 +124,8 @@ impl Fetched {
 
 impl Log {
     /// Reads whole batches from `offset` on: at most `bytes_max` bytes, but with `at_least_one` the first batch in any
-    /// case. Takes no lock and makes no system call. An offset between high watermark and log end gives nothing.
+    /// case. Takes no lock, and makes no system call but for opening a segment that is
+    /// not open. An offset between high watermark and log end gives nothing.
     ///
     /// Rule: fetch.md 2; goes on across segments until the budget is used. Each bound is read once.
     ///
@@ -130,7 +133,22 @@ impl Log {
     ///
     /// `OffsetOutOfRange` outside `log_start..=log_end`; `CorruptRecord` where the batch headers do not hold.
     pub(crate) fn fetch(&self, offset: Offset, bytes_max: usize, at_least_one: bool) -> Result<Fetched> {
-        let view = self.view.load();
+        loop {
+            let view = self.view.load();
+            match self.fetch_in(&view, offset, (bytes_max, at_least_one)) {
+                // Its files went between a look at the segments and the use of one that was not open.
+                Err(error) if error.is_storage() && !self.is_current(&view) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Whether no segment was added, removed or replaced since `view` was loaded.
+    fn is_current(&self, view: &Arc<View>) -> bool {
+        Arc::ptr_eq(&self.view.load(), view)
+    }
+
+    fn fetch_in(&self, view: &View, offset: Offset, (bytes_max, at_least_one): (usize, bool)) -> Result<Fetched> {
         let (end_base, end) = view.high_watermark();
         let (log_start, log_end) = (self.log_start(), view.log_end());
         if offset < log_start || log_end < offset {
@@ -156,17 +174,17 @@ impl Log {
             let whole = match taken {
                 Ok(goes_on) if !goes_on || fetched.next_offset >= fetched.high_watermark => return Ok(fetched),
                 Ok(_) => segments.peek().map_or(Ok(()), |next| self.check_gap(segment, next.base())),
-                Err(damage) => Err((fetched.next_offset, damage.file_pos, damage.malformed.to_string())),
+                Err(unreadable) => Err(unreadable),
             };
-            if let Err((offset, file_pos, reason)) = whole {
-                // What was found before the damage is handed out; the next fetch meets the damage first.
-                fetched.next_offset = fetched.next_offset.min(offset);
-                let at = offset.max(fetched.offset);
-                return if fetched.slices.is_empty() {
-                    Err(self.corrupt(segment, at, file_pos, reason))
-                } else {
-                    Ok(fetched)
-                };
+            if let Err(unreadable) = whole {
+                // What was found before is handed out; the next fetch meets this first.
+                if fetched.slices.is_empty() {
+                    return Err(self.unreadable(segment, fetched.offset, unreadable));
+                }
+                if let Unreadable::Corrupt(from, ..) = unreadable {
+                    fetched.next_offset = fetched.next_offset.min(from);
+                }
+                return Ok(fetched);
             }
         }
         if fetched.slices.is_empty() {
@@ -178,18 +196,19 @@ impl Log {
 
     /// Whether the batches of `segment` reach up to the next one. Records between them are missing, unless compaction may
     /// have taken them.
-    fn check_gap(&self, segment: &Segment, next_base: Offset) -> std::result::Result<(), (Offset, FilePos, String)> {
+    fn check_gap(&self, segment: &Arc<Segment>, next_base: Offset) -> std::result::Result<(), Unreadable> {
         if next_base <= self.place.gaps_below {
             return Ok(());
         }
-        match segment.last_batch() {
+        let corrupt = |from, file_pos, reason| Err(Unreadable::Corrupt(from, file_pos, reason));
+        match segment.reader().map_err(Unreadable::Io)?.last_batch(segment.visible()) {
             Ok(Some((_, batch))) if batch.next_offset() == next_base => Ok(()),
             Ok(Some((file_pos, batch))) => {
                 let from = batch.next_offset();
-                Err((from, file_pos, format!("the records from {from} to the next segment at {next_base} are missing")))
+                corrupt(from, file_pos, format!("the records from {from} to the next segment at {next_base} are missing"))
             }
-            Ok(None) => Err((segment.base(), 0, "the segment is empty, with another one behind it".to_owned())),
-            Err(damage) => Err((next_base, damage.file_pos, damage.malformed.to_string())),
+            Ok(None) => corrupt(segment.base(), 0, "the segment is empty, with another one behind it".to_owned()),
+            Err(damage) => corrupt(next_base, damage.file_pos, damage.malformed.to_string()),
         }
     }
 
@@ -201,27 +220,43 @@ impl Log {
         left: &mut usize,
         at_least_one: bool,
         end: End,
-    ) -> std::result::Result<bool, DamageAt> {
-        let Some((from, first)) = segment.find(fetched.next_offset, end)? else {
+    ) -> std::result::Result<bool, Unreadable> {
+        let reader = segment.reader().map_err(Unreadable::Io)?;
+        let offset = fetched.next_offset;
+        let corrupt = |damage: DamageAt| Unreadable::Corrupt(offset, damage.file_pos, damage.malformed.to_string());
+        let Some((from, first)) = reader.find(offset, end).map_err(corrupt)? else {
             return Ok(true); // everything from the offset on was compacted away here
         };
         if first.size() > *left && !at_least_one {
             return Ok(false);
         }
-        let to = segment.boundary((from, first), (*left).max(first.size()), end);
+        let to = reader.boundary((from, first), (*left).max(first.size()), end);
         *left = left.saturating_sub((to.file_pos - from) as usize);
-        fetched.slices.push(Slice { segment: Arc::clone(segment), range: from..to.file_pos });
+        fetched.slices.push(Slice { segment: reader, range: from..to.file_pos });
         fetched.next_offset = to.offset;
         Ok(to == end)
     }
 
     #[cold]
-    fn corrupt(&self, segment: &Segment, offset: Offset, file_pos: FilePos, reason: String) -> Error {
-        Error::new(ErrorKind::CorruptRecord { offset, reason })
-            .in_partition(self.partition())
-            .at_file(&segment.path())
-            .at_file_pos(u64::from(file_pos))
+    fn unreadable(&self, segment: &Segment, asked_for: Offset, unreadable: Unreadable) -> Error {
+        let error = match unreadable {
+            Unreadable::Io(error) => Error::io("open the segment", &segment.path(), error),
+            Unreadable::Corrupt(offset, file_pos, reason) => {
+                Error::new(ErrorKind::CorruptRecord { offset: offset.max(asked_for), reason })
+                    .at_file(&segment.path())
+                    .at_file_pos(u64::from(file_pos))
+            }
+        };
+        error.in_partition(self.partition())
     }
+}
+
+/// Why a segment cannot be read.
+enum Unreadable {
+    /// It cannot be opened.
+    Io(io::Error),
+    /// The first offset that cannot be read, where that is in the file, and what is wrong.
+    Corrupt(Offset, FilePos, String),
 }
 
 /// `max.decompressed.batch.bytes` in terms of `max.message.bytes` (records.md 8).

@@ -110,7 +110,7 @@ impl Log {
         let mut recovering = Recovering { place: &place, checkpoint, recovery };
         let trusted = if left_by == LeftBy::Close { recovering.trust_checkpoint(last) } else { None };
         let segments = match trusted {
-            Some(active) => (recovering.open_unscanned(sealed, active.base())?, active),
+            Some(active) => (recovering.open_unscanned(sealed, active.base()), active),
             None => recovering.scan(&found)?,
         };
         let recovery = recovering.recovery;
@@ -153,7 +153,7 @@ fn create(mut place: LogPlace, checkpoint: Option<Checkpoint>) -> Result<Log> {
         return Err(corrupt(&place, &place.dir, end, reason));
     }
     place.gaps_below = 0;
-    let segment = Segment::create(place.segment(0, 0))
+    let (segment, _) = Segment::create(place.segment(0), place.segment_bytes())
         .and_then(|segment| place.disk.sync_dir(&place.dir).map(|()| segment))
         .map_err(|error| Error::io("create the log", &place.dir, error).in_partition(&place.partition))?;
     let start = Start { log_start: 0, recovery_point: 0 };
@@ -186,7 +186,7 @@ fn list_segments(place: &LogPlace) -> Result<SegmentFiles> {
     // The first one may have lost all its bytes in a power cut: then the log ends there.
     let ends = [segments.first(), segments.last()].map(|segment| segment.map(|(base, _)| *base));
     let is_stray = |(base, len): &mut (Offset, FilePos)| *len == 0 && !ends.contains(&Some(*base));
-    let strays = segments.extract_if(.., is_stray).map(|(base, _)| place.segment(base, 0).path(SegmentFile::Log));
+    let strays = segments.extract_if(.., is_stray).map(|(base, _)| place.segment(base).path(SegmentFile::Log));
     let strays = strays.collect();
     Ok(SegmentFiles { segments, strays })
 }
@@ -218,24 +218,16 @@ impl Recovering<'_> {
         {
             return None;
         }
-        let segment = Segment::open(self.place.segment(last.0, last.1), end, None).ok()?;
-        if segment.ends_with_its_last_batch() { Some(Arc::new(segment)) } else { None }
+        let segment = Arc::new(Segment::open(self.place.segment(last.0), end));
+        let holds = end.file_pos == 0 || segment.reader().ok()?.ends_with_its_last_batch(end);
+        holds.then_some(segment)
     }
 
     /// Opens segments that need no scan. Each ends where the next one, or `next_base`, begins.
-    fn open_unscanned(&self, segments: &[(Offset, FilePos)], next_base: Offset) -> Result<Vec<Arc<Segment>>> {
+    fn open_unscanned(&self, segments: &[(Offset, FilePos)], next_base: Offset) -> Vec<Arc<Segment>> {
         let next_bases = segments.iter().skip(1).map(|(base, _)| *base).chain([next_base]);
         let ends = next_bases.zip(segments).map(|(offset, (_, len))| End { offset, file_pos: *len });
-        segments
-            .iter()
-            .zip(ends)
-            .map(|((base, len), end)| self.open_segment(self.place.segment(*base, *len), end, None))
-            .collect()
-    }
-
-    fn open_segment(&self, place: SegmentPlace, end: End, indexes: Option<Indexes>) -> Result<Arc<Segment>> {
-        let path = place.path(SegmentFile::Log);
-        Segment::open(place, end, indexes).map(Arc::new).map_err(|error| self.refused("open the segment", &path, error))
+        segments.iter().zip(ends).map(|((base, _), end)| Arc::new(Segment::open(self.place.segment(*base), end))).collect()
     }
 
     /// Reads everything from the recovery point on, and cuts the log where it is torn.
@@ -244,10 +236,10 @@ impl Recovering<'_> {
         let first = all.partition_point(|(base, _)| *base <= recovery_point).saturating_sub(1);
         let (unscanned, to_scan) = all.split_at(first);
         let first_base = to_scan.first().map_or(0, |(base, _)| *base);
-        let mut segments = self.open_unscanned(unscanned, first_base)?;
+        let mut segments = self.open_unscanned(unscanned, first_base);
         for (at, (base, len)) in to_scan.iter().enumerate() {
             let behind = to_scan.get(at + 1..).unwrap_or_default();
-            let scanned = self.scan_file(self.place.segment(*base, *len), *len)?;
+            let scanned = self.scan_file(self.place.segment(*base), *len)?;
             let next_base = behind.first().map(|(base, _)| *base);
             let is_cut = scanned.found.damage.is_some() || next_base.is_some_and(|next| !self.joins(&scanned, next));
             if is_cut {
@@ -256,7 +248,8 @@ impl Recovering<'_> {
             let Scanned { place, found, indexes, .. } = scanned;
             // Behind compacted offsets the next segment may begin later than this one ends.
             let offset = next_base.filter(|_| !is_cut).unwrap_or(found.next_offset);
-            segments.push(self.open_segment(place, End { offset, file_pos: found.valid_end }, Some(indexes))?);
+            place.write_indexes(&indexes);
+            segments.push(Arc::new(Segment::open(place, End { offset, file_pos: found.valid_end })));
             if is_cut {
                 break;
             }
@@ -366,7 +359,7 @@ impl Recovering<'_> {
 
     /// Takes a whole segment out of the log. Its batches stay, under a name that is not a segment's.
     fn set_aside(&self, base: Offset, len: FilePos) -> Result<Option<PathBuf>> {
-        let (disk, place) = (&self.place.disk, self.place.segment(base, len));
+        let (disk, place) = (&self.place.disk, self.place.segment(base));
         let path = place.path(SegmentFile::Log);
         let kept_in = (len > 0).then(|| self.free_name(&path, ".corrupt"));
         match &kept_in {

@@ -110,8 +110,12 @@ impl Log {
     }
 
     /// The largest timestamp of a segment's records; where none has one, the time of the last change of its file.
-    fn largest_timestamp(&self, segment: &Segment, now: Timestamp) -> Timestamp {
-        segment.largest_timestamp().or_else(|| segment.modified().ok()).unwrap_or(now)
+    fn largest_timestamp(&self, segment: &Arc<Segment>, now: Timestamp) -> Timestamp {
+        match segment.largest_timestamp() {
+            Ok(Some((timestamp, _))) => timestamp,
+            Ok(None) => segment.modified().unwrap_or(now),
+            Err(_) => now, // what cannot be looked at stays
+        }
     }
 
     /// A log always has an active segment: if it is to go as well, another one takes its place first.
@@ -152,6 +156,7 @@ impl Log {
         };
         let mut removed = Removed::default();
         for segment in gone {
+            segment.retire();
             segment.remove_files().map_err(|error| {
                 Error::io("remove the segment", &segment.path(), error).in_partition(self.partition())
             })?;

@@ -49,6 +49,9 @@ impl Log {
             Seal::Rolled => (rolled, active.base().max(self.recovery_point.load(Ordering::Acquire))),
             Seal::All => (segments, active.written().offset),
         };
+        if which == Seal::All {
+            self.writer.lock().writing = None; // the next append would open the segment again
+        }
         for segment in to_seal {
             segment.seal().map_err(|error| self.not_synced(segment, error))?;
         }

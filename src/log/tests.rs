@@ -23,6 +23,7 @@ fn open(dir: &Path, config: TopicConfig) -> (Log, Arc<Faults>) {
         partition: TopicPartition::new("t", 0),
         dir: dir.into(),
         disk: Arc::new(disk),
+        open_files: crate::sys::OpenFiles::new(4, 4),
         config,
         gaps_below: Offset::MAX,
     };

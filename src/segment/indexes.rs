@@ -61,9 +61,9 @@ impl Indexer {
         }
     }
 
-    /// The largest timestamp so far, if there is one.
-    pub(super) fn largest_timestamp(&self) -> Option<Timestamp> {
-        Some(self.largest.0).filter(|timestamp| NO_TIMESTAMP < *timestamp)
+    /// The largest timestamp so far, if there is one, and the last offset (minus base) of the first batch that carried it.
+    pub(super) fn largest(&self) -> Option<(Timestamp, u32)> {
+        Some(self.largest).filter(|(timestamp, _)| NO_TIMESTAMP < *timestamp)
     }
 
     /// Makes the time index entry that a sealed segment ends with, unless it is there.

@@ -19,8 +19,8 @@
 //! # Written and read
 //!
 //! One writer appends whole batches and then publishes the end. Readers load the end once, find a position through the
-//! index, and take a slice; they need no lock. Index entries of the active segment live in memory and reach their files
-//! when the segment is sealed.
+//! index, and take a slice; they need no lock. Index entries of a segment that is written to live in memory and reach
+//! their files when it is sealed. A sealed segment is mapped when it is read, and unmapped when others are read more.
 //!
 //! # After a crash
 //!
@@ -31,6 +31,7 @@ mod entry_list;
 mod indexes;
 mod names;
 mod offset_index;
+mod reader;
 mod scan;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod segment;
@@ -38,5 +39,6 @@ mod time_index;
 
 pub(crate) use indexes::{Indexer, Indexes};
 pub(crate) use names::SegmentFile;
+pub(crate) use reader::{DamageAt, SegmentReader, bad_offsets, follows};
 pub(crate) use scan::{Damage, Scan, ScanOffsets, holds_batch_behind, scan};
-pub(crate) use segment::{DamageAt, End, Segment, SegmentPlace, bad_offsets, follows};
+pub(crate) use segment::{End, Segment, SegmentPlace, SegmentWriter};

@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::ControlFlow;
 
-use super::segment::{bad_offsets, follows};
+use super::reader::{bad_offsets, follows};
 use crate::record::{Batch, HEADER_LEN, Malformed};
 use crate::sys::DiskFile;
 use crate::types::{FilePos, Offset};

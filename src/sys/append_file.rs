@@ -1,28 +1,77 @@
 //! A file that only grows, read through a map.
 
 use std::io;
-use std::ops::Range;
+use std::path::PathBuf;
 
-use super::disk::DiskFile;
+use super::bounded::{Evict, Eviction, OpenFiles};
+use super::disk::{Disk, DiskFile, OpenMode};
 use super::mapping::Mapping;
-use crate::sync::{Arc, Mutex};
-use crate::types::{FilePos, Timestamp};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
+use crate::types::FilePos;
 
 /// A file that only grows: appended to by `pwrite`, read through a read-only map.
 ///
 /// Why not store through the map: a full disk or a failing device is then an error value, not a signal, and a sync
 /// writes back what was written instead of whole cache folios.
 ///
-/// Readers need no lock. A slice is final from the moment it is handed out.
+/// Readers need no lock. A slice is final from the moment it is handed out. The file handle can be taken away between
+/// two operations, since there are fewer handles than files; the map stays, and with it what the system knows about
+/// failed writes of the file.
 #[derive(Debug)]
 pub(crate) struct AppendFile {
-    file: Arc<dyn DiskFile>,
-    mapping: Mapping,
+    handle: Arc<Handle>,
+    mapping: Arc<Mapping>,
     /// Held for the length of an append, so that two of them can never write to the same place.
     writing: Mutex<()>,
     /// Held for the length of a sync; whether one has failed. The system reports a failed write-back to one caller only:
     /// a second sync, at the same time or later, would succeed without the bytes being there.
     sync_failed: Mutex<bool>,
+}
+
+/// Where a file is, and its handle while it is open.
+#[derive(Debug)]
+struct Handle {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    open_files: Arc<OpenFiles>,
+    file: Mutex<Option<Arc<dyn DiskFile>>>,
+    /// Whether it was used since somebody wanted to take it away.
+    used: AtomicBool,
+}
+
+impl Handle {
+    fn get(self: &Arc<Self>) -> io::Result<Arc<dyn DiskFile>> {
+        self.used.store(true, Ordering::Relaxed);
+        let mut file = self.file.lock();
+        if let Some(file) = &*file {
+            return Ok(Arc::clone(file));
+        }
+        let opened = self.disk.open(&self.path, OpenMode::Write)?;
+        *file = Some(Arc::clone(&opened));
+        drop(file);
+        self.note();
+        Ok(opened)
+    }
+
+    fn note(self: &Arc<Self>) {
+        let weak: Weak<Handle> = Arc::downgrade(self);
+        self.open_files.handles.note(weak);
+    }
+}
+
+impl Evict for Handle {
+    fn try_evict(&self) -> Eviction {
+        if self.used.swap(false, Ordering::Relaxed) {
+            return Eviction::Keep;
+        }
+        match self.file.try_lock() {
+            Some(mut file) => {
+                *file = None; // closed when the operation ends that has it
+                Eviction::Forget
+            }
+            None => Eviction::Keep,
+        }
+    }
 }
 
 /// Why bytes did not get into the file.
@@ -35,24 +84,42 @@ pub(crate) enum WriteFailure {
 }
 
 impl AppendFile {
-    /// Takes `file`, of which the first `len` bytes are there and final, and reserves room for `capacity`.
+    /// Takes the file at `path`, of which the first `len` bytes are there and final, and reserves room for `capacity`.
     /// A file that is shorter than `len` is an error: its missing bytes must not be touched through the map.
-    pub(crate) fn new(file: Arc<dyn DiskFile>, len: FilePos, capacity: FilePos) -> io::Result<Self> {
+    ///
+    /// `file` is its handle, if it is open.
+    pub(crate) fn new(
+        (disk, path): (&Arc<dyn Disk>, PathBuf),
+        file: Option<Arc<dyn DiskFile>>,
+        (len, capacity): (FilePos, FilePos),
+        open_files: &Arc<OpenFiles>,
+    ) -> io::Result<Self> {
+        let handle = Arc::new(Handle {
+            disk: Arc::clone(disk),
+            path,
+            open_files: Arc::clone(open_files),
+            file: Mutex::new(file),
+            used: AtomicBool::new(true),
+        });
+        if handle.file.lock().is_some() {
+            handle.note();
+        }
+        let file = handle.get()?;
         if file.len()? < u64::from(len) {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         }
-        let mapping = Mapping::new(file.as_file(), capacity.max(len), len)?;
-        Ok(AppendFile { file, mapping, writing: Mutex::new(()), sync_failed: Mutex::new(false) })
+        let mapping = Arc::new(Mapping::new(file.as_file(), capacity.max(len), len)?);
+        Ok(AppendFile { handle, mapping, writing: Mutex::new(()), sync_failed: Mutex::new(false) })
+    }
+
+    /// The bytes that have been appended.
+    pub(crate) fn mapping(&self) -> &Arc<Mapping> {
+        &self.mapping
     }
 
     /// Bytes that it can grow to.
     pub(crate) fn capacity(&self) -> FilePos {
         self.mapping.capacity()
-    }
-
-    /// The bytes of `range`; `None` if any of them has not been appended.
-    pub(crate) fn slice(&self, range: Range<FilePos>) -> Option<&[u8]> {
-        self.mapping.slice(range)
     }
 
     /// Appends `bytes` and returns where. They are readable when it returns, and durable after the next
@@ -65,20 +132,16 @@ impl AppendFile {
             .and_then(|len| start.checked_add(len))
             .filter(|end| *end <= self.capacity())
             .ok_or_else(|| WriteFailure::Undone(io::Error::from(io::ErrorKind::FileTooLarge)))?;
-        if let Err(error) = self.file.write_at(bytes, u64::from(start)) {
+        let file = self.handle.get().map_err(WriteFailure::Undone)?;
+        if let Err(error) = file.write_at(bytes, u64::from(start)) {
             // A part of the bytes may be there. Nobody can see it, and the next append must not find it.
-            return Err(match self.file.set_len(u64::from(start)) {
+            return Err(match file.set_len(u64::from(start)) {
                 Ok(()) => WriteFailure::Undone(error),
                 Err(_) => WriteFailure::Torn(error),
             });
         }
         self.mapping.publish(end);
         Ok(start)
-    }
-
-    /// The time of the last change of the file.
-    pub(crate) fn modified(&self) -> io::Result<Timestamp> {
-        self.file.modified()
     }
 
     /// Makes everything appended before the call durable. After a failure every later call fails, too, and the file
@@ -88,43 +151,47 @@ impl AppendFile {
         if *failed {
             return Err(io::Error::other("an earlier sync of the file failed"));
         }
-        self.file.sync().inspect_err(|_| *failed = true)
+        let file = self.handle.get()?; // no handle is no failed sync
+        file.sync().inspect_err(|_| *failed = true)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Disk, OpenMode, RealDisk};
+    use super::super::RealDisk;
     use super::*;
 
     fn new_file(capacity: FilePos) -> (tempfile::TempDir, AppendFile) {
         let dir = tempfile::tempdir().unwrap();
-        let file = RealDisk.open(&dir.path().join("x.log"), OpenMode::Create).unwrap();
-        (dir, AppendFile::new(file, 0, capacity).unwrap())
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let path = dir.path().join("x.log");
+        disk.open(&path, OpenMode::Create).unwrap();
+        let file = AppendFile::new((&disk, path), None, (0, capacity), &OpenFiles::new(1, 1)).unwrap();
+        (dir, file)
     }
 
     #[test]
     fn appended_bytes_are_readable_and_nothing_else_is() {
         let (_dir, file) = new_file(1 << 20);
-        assert_eq!(file.slice(0..1), None);
+        assert_eq!(file.mapping().slice(0..1), None);
         file.append(b"hello").unwrap();
         file.append(b" world").unwrap();
-        assert_eq!(file.slice(0..11).unwrap(), b"hello world");
-        assert_eq!(file.slice(6..12), None);
+        assert_eq!(file.mapping().slice(0..11).unwrap(), b"hello world");
+        assert_eq!(file.mapping().slice(6..12), None);
         let (backward_start, backward_end) = (5, 4);
-        assert_eq!(file.slice(backward_start..backward_end), None);
+        assert_eq!(file.mapping().slice(backward_start..backward_end), None);
     }
 
     #[test]
     fn a_slice_stays_what_it_was_while_the_file_grows() {
         let (_dir, file) = new_file(1 << 20);
         file.append(b"first").unwrap();
-        let first = file.slice(0..5).unwrap();
+        let first = file.mapping().slice(0..5).unwrap();
         for _ in 0..1000 {
             file.append(&[7; 1000]).unwrap();
         }
         assert_eq!(first, b"first");
-        assert_eq!(file.slice(1_000_000..1_000_005).unwrap(), [7; 5]);
+        assert_eq!(file.mapping().slice(1_000_000..1_000_005).unwrap(), [7; 5]);
     }
 
     #[test]
@@ -132,6 +199,31 @@ mod tests {
         let (_dir, file) = new_file(4096);
         file.append(&[1; 4096]).unwrap();
         assert!(matches!(file.append(b"x"), Err(WriteFailure::Undone(_))));
-        assert_eq!(file.slice(4095..4096).unwrap(), [1]);
+        assert_eq!(file.mapping().slice(4095..4096).unwrap(), [1]);
+    }
+
+    #[test]
+    fn few_handles_are_enough_for_many_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let open_files = OpenFiles::new(3, 1);
+        let files: Vec<_> = (0..20)
+            .map(|number| {
+                let path = dir.path().join(number.to_string());
+                let file = disk.open(&path, OpenMode::Create).unwrap();
+                AppendFile::new((&disk, path), Some(file), (0, 1000), &open_files).unwrap()
+            })
+            .collect();
+        for round in 0..10u8 {
+            for file in &files {
+                file.append(&[round; 10]).unwrap();
+                file.sync().unwrap();
+            }
+            let open = files.iter().filter(|file| file.handle.file.lock().is_some()).count();
+            assert!((1..=3).contains(&open), "{open}");
+        }
+        for file in &files {
+            assert_eq!(file.mapping().slice(95..100).unwrap(), [9; 5]);
+        }
     }
 }

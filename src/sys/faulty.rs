@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::disk::{Disk, DiskEntry, DiskFile, OpenMode, RealDisk};
-use crate::sync::{Arc, AtomicUsize, Condvar, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Condvar, Mutex, Ordering};
 use crate::types::Timestamp;
 
 /// The real disk with faults.
@@ -18,6 +18,8 @@ pub(crate) struct Faults {
     pub(crate) next_sync: Mutex<Option<io::ErrorKind>>,
     /// The write leaves half of its bytes behind.
     pub(crate) next_write: Mutex<Option<io::ErrorKind>>,
+    /// While it is set every write finds the disk full.
+    pub(crate) full: AtomicBool,
     pub(crate) next_set_len: Mutex<Option<io::ErrorKind>>,
     pub(crate) next_create: Mutex<Option<io::ErrorKind>>,
     pub(crate) next_rename: Mutex<Option<io::ErrorKind>>,
@@ -123,6 +125,9 @@ impl DiskFile for FaultyFile {
             self.file.write_at(bytes.get(..bytes.len() / 2).unwrap_or_default(), pos)?;
         }
         fail(&self.faults.next_write)?;
+        if self.faults.full.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.file.write_at(bytes, pos)
     }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use memmap2::{Mmap, MmapOptions};
 
+use super::disk::DiskFile;
 use crate::sync::{AtomicU32, Ordering};
 use crate::types::FilePos;
 
@@ -13,12 +14,12 @@ use crate::types::FilePos;
 /// be read. The map is made once: a file that grows into it needs no remapping, so slices never move.
 ///
 /// What makes the slices sound, and who upholds it: bytes below the published end are never written again and never
-/// cut off while the map lives. [`AppendFile`](super::AppendFile), the only user of this type, writes behind the
-/// published end only and has no way to shrink the file below it; the lock of the data directory keeps other brokers
-/// out. What would break it: somebody who edits or truncates files of an open data directory by hand, or a medium that
-/// loses a page (the process then gets SIGBUS).
+/// cut off while the map lives. [`AppendFile`](super::AppendFile), the only one that writes to a mapped file, writes
+/// behind the published end only and has no way to shrink the file below it; the lock of the data directory keeps
+/// other brokers out. What would break it: somebody who edits or truncates files of an open data directory by hand, or a
+/// medium that loses a page (the process then gets SIGBUS).
 #[derive(Debug)]
-pub(super) struct Mapping {
+pub(crate) struct Mapping {
     map: Mmap,
     /// Bytes that may be read. Stored by the writer with release after its write returned, loaded by readers with
     /// acquire; a stale value only hides the newest bytes.
@@ -38,13 +39,22 @@ impl Mapping {
         Ok(Mapping { map, published: AtomicU32::new(published) })
     }
 
+    /// Maps the first `len` bytes of a file that nobody appends to. A file that is shorter is an error: the bytes that
+    /// are missing must not be touched through the map.
+    pub(crate) fn of_whole(file: &dyn DiskFile, len: FilePos) -> io::Result<Self> {
+        if file.len()? < u64::from(len) {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        }
+        Mapping::new(file.as_file(), len, len)
+    }
+
     /// Bytes reserved.
-    pub(super) fn capacity(&self) -> FilePos {
+    pub(crate) fn capacity(&self) -> FilePos {
         FilePos::try_from(self.map.len()).unwrap_or(FilePos::MAX)
     }
 
     /// Bytes that may be read.
-    pub(super) fn published(&self) -> FilePos {
+    pub(crate) fn published(&self) -> FilePos {
         self.published.load(Ordering::Acquire)
     }
 
@@ -55,7 +65,7 @@ impl Mapping {
     }
 
     /// The bytes of `range`, if all of them are published.
-    pub(super) fn slice(&self, range: Range<FilePos>) -> Option<&[u8]> {
+    pub(crate) fn slice(&self, range: Range<FilePos>) -> Option<&[u8]> {
         if range.end > self.published() {
             return None;
         }

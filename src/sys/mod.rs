@@ -1,14 +1,16 @@
 //! The operating system: files, directories, maps, locks. The only `unsafe` of the crate is in [`mapping`].
 //!
 //! - [`Disk`] and [`DiskFile`] are the seam: everything the engine asks of a file system goes through them.
-//! - [`AppendFile`] is the one way to mapped bytes: a file that only grows, written by `pwrite` and read through a
-//!   read-only map, never beyond what has been written.
+//! - [`AppendFile`] is a file that only grows, written by `pwrite` and read through a read-only [`Mapping`], never beyond
+//!   what has been written.
+//! - [`OpenFiles`] bounds how many files and maps are open.
 //! - [`write_atomically`] replaces a small file so that a power cut leaves the old or the new content.
 //! - [`DirectoryLock`] keeps a second broker out of a data directory.
 //!
 //! Nothing in here knows what a record is.
 
 mod append_file;
+mod bounded;
 mod disk;
 #[cfg(test)]
 mod faulty;
@@ -17,7 +19,9 @@ mod lock;
 mod mapping;
 
 pub(crate) use append_file::{AppendFile, WriteFailure};
+pub(crate) use bounded::{Evict, Eviction, OpenFiles};
 pub(crate) use disk::{Disk, DiskEntry, DiskFile, OpenMode, RealDisk, is_out_of_handles, write_atomically};
 #[cfg(test)]
 pub(crate) use faulty::{Faults, FaultyDisk};
 pub(crate) use lock::{DirectoryLock, LockFailure};
+pub(crate) use mapping::Mapping;

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::log::{LeftBy, Log, LogPlace, Removed};
 use crate::segment::SegmentFile;
 use crate::sync::{Arc, Mutex, RwLock};
-use crate::sys::{Disk, DiskEntry, OpenMode, write_atomically};
+use crate::sys::{Disk, DiskEntry, OpenFiles, OpenMode, write_atomically};
 use crate::types::{Offset, TopicPartition};
 
 /// Most partitions of one topic.
@@ -32,6 +32,7 @@ const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 pub(crate) struct TopicPlace {
     pub(crate) dir: Arc<Path>,
     pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) open_files: Arc<OpenFiles>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) flusher: Arc<Flusher>,
 }
@@ -275,6 +276,7 @@ impl TopicPlace {
             partition: name.clone(),
             dir: self.partition_dir(name).into(),
             disk: Arc::clone(&self.disk),
+            open_files: Arc::clone(&self.open_files),
             config: config.clone(),
             gaps_below: Offset::MAX,
         }
