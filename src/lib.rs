@@ -85,7 +85,7 @@ pub use log::{Cut, Fetched, PartitionRecovery, Records, RecordsIter};
 pub use producer::{Ack, Producer, ProducerRecord, RecordMetadata};
 pub use record::{Compression, Header, Headers, Record};
 pub use topic::{FetchOptions, MAX_PARTITIONS, Partition, RecoveryReport, TopicDescription};
-pub use types::{Durability, NO_TIMESTAMP, Offset, Timestamp, TimestampType, TopicPartition};
+pub use types::{Durability, NO_TIMESTAMP, Offset, OnCorruption, Timestamp, TimestampType, TopicPartition};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

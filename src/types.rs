@@ -90,6 +90,38 @@ impl fmt::Display for Durability {
     }
 }
 
+/// What opening a log does about damage that no crash explains: a file that lost bytes, or holds others, below what had
+/// been synced (log.md 11). A torn end of what had not been synced is always cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum OnCorruption {
+    /// Nothing is changed. What is whole can be read, the damaged range answers with an error that names it, and appends to
+    /// the partition are refused until the damage is repaired or one of the other values is set.
+    #[default]
+    Fail,
+    /// The log ends where the damage begins; what is behind is removed.
+    Truncate,
+    /// The log ends where the damage begins; what is behind is kept in side files that end in `.corrupt`.
+    Quarantine,
+}
+
+impl OnCorruption {
+    /// The value's name in topic files and properties: `fail`, `truncate` or `quarantine`.
+    pub fn name(self) -> &'static str {
+        match self {
+            OnCorruption::Fail => "fail",
+            OnCorruption::Truncate => "truncate",
+            OnCorruption::Quarantine => "quarantine",
+        }
+    }
+
+    /// The inverse of [`name`](OnCorruption::name).
+    pub fn from_name(name: &str) -> Option<Self> {
+        let all = [OnCorruption::Fail, OnCorruption::Truncate, OnCorruption::Quarantine];
+        all.into_iter().find(|choice| choice.name() == name)
+    }
+}
+
 /// Who sets the timestamp of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum TimestampType {

@@ -169,8 +169,8 @@ impl Broker {
         let closed = self.engine.topics.close();
         drop(threads);
         closed?;
-        // With a partition that did not open, the next open has to look at everything again.
-        if self.recovery.failed.is_empty() { directory.mark_clean() } else { Ok(()) }
+        // With a partition that did not open, or is damaged, the next open has to look at everything again.
+        if self.recovery.is_whole() { directory.mark_clean() } else { Ok(()) }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::topic::{CleanupPolicy, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::{Durability, TimestampType};
+use crate::types::{Durability, OnCorruption, TimestampType};
 
 /// One key of the configuration struct `C`.
 pub(super) struct Key<C: 'static> {
@@ -54,6 +54,8 @@ pub(super) const TOPIC_KEYS: &[Key<TopicConfig>] = &[
         |bytes: Option<u64>| bytes.is_none_or(|bytes| (256..=I32_MAX).contains(&bytes))),
     key!("segment.ms", segment_age, "604800000", "1 to 9223372036854775807 milliseconds",
         |age: Duration| !age.is_zero()),
+    key!("segment.jitter.ms", segment_jitter, "0", "0 to 9223372036854775807 milliseconds", anything),
+    key!("segment.roll.timer", segment_roll_timer, "false", "true or false", anything),
     key!("index.interval.bytes", index_interval_bytes, "4096", "0 to 2147483647 bytes", |bytes| bytes <= I32_MAX),
     key!("max.message.bytes", max_message_bytes, "1048588", "0 to 2147483647 bytes", |bytes| bytes <= I32_MAX as usize),
     key!("message.timestamp.type", message_timestamp_type, "CreateTime", "CreateTime or LogAppendTime", anything),
@@ -69,6 +71,7 @@ pub(super) const TOPIC_KEYS: &[Key<TopicConfig>] = &[
     key!("flush.ms", flush_interval, "1000", "0 to 9223372036854775807 milliseconds", anything),
     key!("flush.messages", flush_messages, "9223372036854775807", "1 to 9223372036854775807 records",
         |count| (1..=i64::MAX as u64).contains(&count)),
+    key!("on.corruption", on_corruption, "fail", "fail, truncate or quarantine", anything),
 ];
 
 /// Kafka's sizes are of type `i32`.
@@ -172,6 +175,16 @@ impl Value for usize {
     }
 }
 
+impl Value for bool {
+    fn to_text(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
 impl Value for Option<u64> {
     fn to_text(&self) -> Option<String> {
         self.as_ref().and_then(Value::to_text)
@@ -222,7 +235,7 @@ macro_rules! named {
     )+};
 }
 
-named!(CleanupPolicy, Durability, TimestampType);
+named!(CleanupPolicy, Durability, OnCorruption, TimestampType);
 
 #[cfg(test)]
 mod tests {
@@ -233,6 +246,8 @@ mod tests {
         ("segment.bytes", "1048577"),
         ("internal.segment.bytes", "4096"),
         ("segment.ms", "3600000"),
+        ("segment.jitter.ms", "60000"),
+        ("segment.roll.timer", "true"),
         ("index.interval.bytes", "512"),
         ("max.message.bytes", "65536"),
         ("message.timestamp.type", "LogAppendTime"),
@@ -244,6 +259,7 @@ mod tests {
         ("durability", "interval"),
         ("flush.ms", "250"),
         ("flush.messages", "100"),
+        ("on.corruption", "quarantine"),
     ];
 
     fn owned(properties: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
@@ -285,6 +301,8 @@ mod tests {
             .segment_bytes(1_048_577)
             .internal_segment_bytes(4096)
             .segment_age(Duration::from_hours(1))
+            .segment_jitter(Duration::from_mins(1))
+            .segment_roll_timer(true)
             .index_interval_bytes(512)
             .max_message_bytes(65_536)
             .message_timestamp_type(TimestampType::LogAppendTime)
@@ -295,7 +313,8 @@ mod tests {
             .retention_bytes(Some(1_000_000))
             .durability(Durability::Interval)
             .flush_interval(Duration::from_millis(250))
-            .flush_messages(100);
+            .flush_messages(100)
+            .on_corruption(OnCorruption::Quarantine);
         assert_eq!(TopicConfig::from_properties(OTHER_VALUES.iter().copied()).unwrap(), set);
         assert_eq!(set.get_index_interval_bytes(), 512);
         assert_eq!(set.get_max_message_bytes(), 65_536);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::keys::{self, Limit, TOPIC_KEYS, whole_millis};
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::{Durability, TimestampType};
+use crate::types::{Durability, OnCorruption, TimestampType};
 
 /// How a topic stores its records, what it accepts, and what an acknowledgement means.
 ///
@@ -37,6 +37,10 @@ pub struct TopicConfig {
     pub(super) internal_segment_bytes: Option<u64>,
     /// Time between a segment's first record and the one that makes it roll. Whole milliseconds, as all durations here.
     pub(super) segment_age: Duration,
+    /// Up to this much of `segment_age` is left out, at random for each segment.
+    pub(super) segment_jitter: Duration,
+    /// Whether a segment also rolls by the clock.
+    pub(super) segment_roll_timer: bool,
     /// Bytes of log between two entries of the indexes.
     pub(super) index_interval_bytes: u64,
     /// Largest batch, in bytes.
@@ -59,6 +63,8 @@ pub struct TopicConfig {
     pub(super) flush_interval: Duration,
     /// Largest number of records that stay unsynced with `Durability::Interval`.
     pub(super) flush_messages: u64,
+    /// What opening the log does about damage.
+    pub(super) on_corruption: OnCorruption,
 }
 
 impl TopicConfig {
@@ -69,6 +75,8 @@ impl TopicConfig {
             segment_bytes: 128 << 20,
             internal_segment_bytes: None,
             segment_age: Duration::from_hours(7 * 24),
+            segment_jitter: Duration::ZERO,
+            segment_roll_timer: false,
             index_interval_bytes: 4096,
             max_message_bytes: MAX_MESSAGE_BYTES_DEFAULT,
             message_timestamp_type: TimestampType::CreateTime,
@@ -80,6 +88,7 @@ impl TopicConfig {
             durability: Durability::Fsync,
             flush_interval: Duration::from_secs(1),
             flush_messages: i64::MAX as u64,
+            on_corruption: OnCorruption::Fail,
         }
     }
 
@@ -187,6 +196,36 @@ impl TopicConfig {
     /// ```
     pub fn segment_age(mut self, age: Duration) -> Self {
         self.segment_age = in_whole_millis(age);
+        self
+    }
+
+    /// `segment.jitter.ms`: each segment rolls by age up to this much earlier, at random, so that partitions which began
+    /// together do not roll together. At most `segment.ms` counts. Default 0, range 0 to no limit.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use thalweg::TopicConfig;
+    /// let config = TopicConfig::new().segment_jitter(Duration::from_secs(3600));
+    /// # assert_ne!(config, TopicConfig::new());
+    /// ```
+    pub fn segment_jitter(mut self, jitter: Duration) -> Self {
+        self.segment_jitter = in_whole_millis(jitter);
+        self
+    }
+
+    /// `segment.roll.timer` (not a key of Kafka's): whether the active segment also rolls when the clock says that its
+    /// first append is `segment.ms` ago. Default `false`: only appends roll, as in Kafka.
+    ///
+    /// `true`: also the last records of a partition that has gone quiet can be compacted, and the age at which they go does
+    /// not wait for the next record. It is looked at every five minutes.
+    ///
+    /// ```
+    /// # use thalweg::TopicConfig;
+    /// let config = TopicConfig::new().segment_roll_timer(true);
+    /// # assert_ne!(config, TopicConfig::new());
+    /// ```
+    pub fn segment_roll_timer(mut self, on: bool) -> Self {
+        self.segment_roll_timer = on;
         self
     }
 
@@ -320,6 +359,23 @@ impl TopicConfig {
         self
     }
 
+    /// `on.corruption` (not a key of Kafka's): what opening the topic's logs does about damage to what had been synced.
+    /// Default `fail`, values `fail`, `truncate` and `quarantine`.
+    ///
+    /// `fail`: the partition is read-only, but for the damaged range, until somebody decides. `truncate` and `quarantine`:
+    /// the partition works at once, without what was behind the damage; consumers may meet other records at offsets which
+    /// they have seen.
+    ///
+    /// ```
+    /// # use thalweg::{OnCorruption, TopicConfig};
+    /// let config = TopicConfig::new().on_corruption(OnCorruption::Quarantine);
+    /// # assert_ne!(config, TopicConfig::new());
+    /// ```
+    pub fn on_corruption(mut self, choice: OnCorruption) -> Self {
+        self.on_corruption = choice;
+        self
+    }
+
     /// `durability` (not a key of Kafka's): what an acknowledged record survives. Default `fsync`, values `os`,
     /// `interval` and `fsync`.
     ///
@@ -380,6 +436,21 @@ impl TopicConfig {
     /// `segment.ms`.
     pub(crate) fn get_segment_age(&self) -> Duration {
         self.segment_age
+    }
+
+    /// `segment.jitter.ms`.
+    pub(crate) fn get_segment_jitter(&self) -> Duration {
+        self.segment_jitter
+    }
+
+    /// `segment.roll.timer`.
+    pub(crate) fn get_segment_roll_timer(&self) -> bool {
+        self.segment_roll_timer
+    }
+
+    /// `on.corruption`.
+    pub(crate) fn get_on_corruption(&self) -> OnCorruption {
+        self.on_corruption
     }
 
     /// `index.interval.bytes`.

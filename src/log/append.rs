@@ -43,7 +43,7 @@ impl Log {
             return Err(Error::new(ErrorKind::Closed).in_partition(self.partition()));
         }
         let base_offset = writer.active.written().offset;
-        record::assign(batch, base_offset, 0);
+        record::assign(batch, base_offset, self.leader_epoch);
         let batch = Batch::first(batch)
             .ok()
             .flatten()

@@ -23,6 +23,7 @@ use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::segment::End;
 use crate::sys::{Disk, OpenMode, write_atomically};
 use crate::types::{FilePos, Offset};
 
@@ -46,6 +47,13 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// The place of the recovery point in the active segment, if it is known: where everything was durable when the file was
+    /// written.
+    pub(super) fn anchor(&self) -> Option<End> {
+        let end = End { offset: self.log_end, file_pos: self.active_size };
+        (self.recovery_point == self.log_end && self.active_base <= end.offset).then_some(end)
+    }
+
     /// Writes the file; durable when it returns.
     ///
     /// On a disk that is full to the last byte it is written over the old one, which takes no new block: deleting records

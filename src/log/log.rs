@@ -35,7 +35,11 @@ pub(crate) struct Log {
     pub(super) removing: Mutex<bool>,
     /// Held while segments are sealed and the checkpoint is written, so that checkpoints never go back.
     pub(super) sealing: Mutex<()>,
-    /// Why nothing more is appended. Set once, by a failed sync, a torn write or a panic.
+    /// The epoch that appended batches get.
+    pub(super) leader_epoch: i32,
+    /// What cannot be read. Found when the log was opened.
+    pub(super) damaged: Vec<DamagedRange>,
+    /// Why nothing more is appended. Set once, by damage, a failed sync, a torn write or a panic.
     pub(super) failure: OnceLock<Error>,
 }
 
@@ -68,14 +72,26 @@ pub(super) struct Writer {
 }
 
 /// What a log knows of itself when it is opened, beside its segments.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Start {
     pub(super) log_start: Offset,
     pub(super) recovery_point: Offset,
+    /// The epoch of the batches to come.
+    pub(super) leader_epoch: i32,
+    pub(super) damaged: Vec<DamagedRange>,
+}
+
+/// Offsets that cannot be read, and were left as they are.
+#[derive(Debug)]
+pub(super) struct DamagedRange {
+    pub(super) from: Offset,
+    /// Exclusive: the base of the next segment, or the end that was vouched for.
+    pub(super) to: Offset,
+    pub(super) error: Error,
 }
 
 impl Log {
-    /// A log over `segments`, which recovery found whole and durable.
+    /// A log over `segments`, which recovery found whole and durable, but for what `start` names.
     pub(super) fn new(place: LogPlace, (sealed, active): (Vec<Arc<Segment>>, Arc<Segment>), start: Start) -> Self {
         let writer = Writer {
             active: Arc::clone(&active),
@@ -94,7 +110,9 @@ impl Log {
             synced: Condvar::new(),
             removing: Mutex::new(false),
             sealing: Mutex::new(()),
-            failure: OnceLock::new(),
+            failure: start.damaged.first().map(|damaged| damaged.error.clone()).map(OnceLock::from).unwrap_or_default(),
+            leader_epoch: start.leader_epoch,
+            damaged: start.damaged,
             place,
         }
     }
@@ -116,12 +134,17 @@ impl Log {
 
     /// End (exclusive) of what readers see.
     pub(crate) fn high_watermark(&self) -> Offset {
-        self.view.load().high_watermark().1.offset
+        self.at_least_damaged(self.view.load().high_watermark().1.offset)
     }
 
     /// The offset that the next record will get.
     pub(crate) fn log_end(&self) -> Offset {
-        self.view.load().log_end()
+        self.at_least_damaged(self.view.load().log_end())
+    }
+
+    /// What was durable and cannot be read any more has had its offsets: the ends of a log lie behind it.
+    pub(super) fn at_least_damaged(&self, end: Offset) -> Offset {
+        self.damaged.iter().map(|damaged| damaged.to).fold(end, Offset::max)
     }
 
     /// End (exclusive) of what is known to be durable.
@@ -152,6 +175,9 @@ impl Log {
     /// Makes everything durable, writes the index files and the checkpoint, and lets no append follow.
     pub(crate) fn close(&self) -> Result<()> {
         *self.removing.lock() = true; // waits for a removal that is under way
+        if !self.damaged.is_empty() {
+            return Ok(()); // nothing was changed
+        }
         {
             let mut writer = self.writer.lock();
             if writer.closed {

@@ -5,6 +5,7 @@
 //! | file | content |
 //! |---|---|
 //! | `<base>.log`, `.index`, `.timeindex` | the segments, see [`crate::segment`] |
+//! | `leader-epoch-checkpoint` | the leader epochs, see [`leader_epochs`] |
 //! | `thalweg-checkpoint` | how far everything is known to be durable, see [`checkpoint`] |
 //! | `<base>.log.<position>.corrupt`, `<base>.log.corrupt` | what recovery cut off and could not account for |
 //!
@@ -29,8 +30,13 @@
 
 mod append;
 mod checkpoint;
+mod cut;
+mod decision;
+mod leader_epochs;
+mod leftovers;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod log;
+mod partition_recovery;
 mod read;
 mod records;
 mod recover;
@@ -45,6 +51,6 @@ pub(crate) use append::Appended;
 pub(crate) use log::{Log, LogPlace};
 pub use read::Fetched;
 pub use records::{Records, RecordsIter};
+pub use partition_recovery::{Cut, PartitionRecovery};
 pub(crate) use recover::LeftBy;
-pub use recover::{Cut, PartitionRecovery};
 pub(crate) use retention::Removed;

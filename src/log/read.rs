@@ -150,17 +150,21 @@ impl Log {
 
     fn fetch_in(&self, view: &View, offset: Offset, (bytes_max, at_least_one): (usize, bool)) -> Result<Fetched> {
         let (end_base, end) = view.high_watermark();
-        let (log_start, log_end) = (self.log_start(), view.log_end());
+        let end_offset = end.offset;
+        let (log_start, log_end) = (self.log_start(), self.at_least_damaged(view.log_end()));
         if offset < log_start || log_end < offset {
             let kind = ErrorKind::OffsetOutOfRange { requested: offset, log_start, log_end };
             return Err(Error::new(kind).in_partition(self.partition()));
+        }
+        if let Some(damaged) = self.damaged.iter().find(|damaged| (damaged.from..damaged.to).contains(&offset)) {
+            return Err(damaged.error.clone());
         }
         let mut fetched = Fetched {
             partition: self.partition().clone(),
             slices: Vec::new(),
             offset,
             next_offset: offset,
-            high_watermark: end.offset,
+            high_watermark: self.at_least_damaged(end.offset),
             log_start,
             gaps_below: self.place.gaps_below,
             inflated_max: INFLATED_PER_MESSAGE_BYTE * self.config().get_max_message_bytes().max(1 << 14),
@@ -172,7 +176,7 @@ impl Log {
             let at_least_one = at_least_one && fetched.slices.is_empty();
             let taken = self.take(segment, &mut fetched, &mut left, at_least_one, end);
             let whole = match taken {
-                Ok(goes_on) if !goes_on || fetched.next_offset >= fetched.high_watermark => return Ok(fetched),
+                Ok(goes_on) if !goes_on || fetched.next_offset >= end_offset => return Ok(fetched),
                 Ok(_) => segments.peek().map_or(Ok(()), |next| self.check_gap(segment, next.base())),
                 Err(unreadable) => Err(unreadable),
             };

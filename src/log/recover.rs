@@ -1,34 +1,43 @@
 //! Opening a log: what is found on the disk becomes a log again.
 //!
-//! After a clean close the checkpoint says where the log ends, and only the last batch is looked at. Otherwise every
-//! segment from the one that holds the recovery point on is synced, read back from the device, and walked with every
-//! check. What is found decides:
+//! After a clean close the checkpoint says where the log ends, and only the last batch is looked at. Otherwise everything
+//! from the recovery point on is synced, read back from the device, and walked with every check. What is found decides,
+//! by the table in [`decision`](super::decision):
 //!
-//! | where | what is found | done |
+//! | what is found | at or behind the recovery point | below it |
 //! |---|---|---|
-//! | at or behind the recovery point | a batch whose end is missing, or zeros, and no whole batch behind | cut off |
-//! | at or behind the recovery point | anything else that is not a batch | cut off, the bytes kept in a side file |
-//! | a segment behind a cut, or behind a gap in the offsets | batches or nothing | taken out of the log, batches kept |
-//! | below the recovery point | damage, or the end of the log | the partition does not open, nothing is changed |
-//! | below the segment of the recovery point | not looked at | found when it is read |
+//! | a batch whose end is missing, or zeros, and no whole batch behind | cut off | `on.corruption` |
+//! | anything else that is not a batch | cut off, the bytes kept in a side file | `on.corruption` |
+//! | a segment that does not begin where the one before ends | taken out of the log, its batches kept | `on.corruption` |
+//! | the end of the log, without damage | the end of the log | `on.corruption` |
+//! | the first segment, behind the log start | - | `on.corruption`: the log start moves |
+//! | the end of the log, below the log start | - | left as it is, whatever `on.corruption` says |
+//!
+//! `on.corruption=fail` changes nothing: the log is opened for reading, the offsets from the damage to the next segment
+//! answer with the error, and so do appends. `truncate` ends the log there, `quarantine` does and keeps the bytes.
+//! What lies below the recovery point is not walked, but for the segment that holds it where the checkpoint has no position:
+//! damage there is found when it is read, and harms no other offset.
 //!
 //! That the segments behind a cut can go follows from the order of syncs: nothing in a new segment is called durable
 //! before a checkpoint has the recovery point at its base (see [`sync`](super::sync)).
 //!
 //! A log without a checkpoint, or with one that is damaged, comes from elsewhere or has lost it: then the whole log is
-//! walked, gaps may be anywhere, the last segment is treated as above, and with damage in another one the partition
-//! does not open.
+//! walked, gaps may be anywhere, the last segment is treated like one behind the recovery point, and damage in another one
+//! like damage below it. Where all segments are gone but the checkpoint is there, the log does not open.
 //!
 //! The sync before the walk is not for the writes of this process: a sync that failed before the crash can have left
 //! pages in the cache that never reached the device, and what is read from such a page is no evidence (log.md 11).
 
-use std::ffi::OsString;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::Checkpoint;
-use super::log::{Log, LogPlace, Start, sync_failed};
+use super::cut::Keep;
+use super::decision::{Decision, Found, Where, decide};
+use super::leader_epochs::LeaderEpochs;
+use super::leftovers::finish_replacement;
+use super::log::{DamagedRange, Log, LogPlace, Start, sync_failed};
+use super::partition_recovery::PartitionRecovery;
 use super::seal::Seal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::{
@@ -36,7 +45,7 @@ use crate::segment::{
 };
 use crate::sync::Arc;
 use crate::sys::{DiskFile, OpenMode};
-use crate::types::{FilePos, Offset, TopicPartition};
+use crate::types::{Durability, FilePos, Offset};
 
 /// How the last user left a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,95 +56,50 @@ pub(crate) enum LeftBy {
     Crash,
 }
 
-/// What opening one partition found and did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PartitionRecovery {
-    /// The partition.
-    pub partition: TopicPartition,
-    /// Segments of the log, before anything was cut.
-    pub segments: usize,
-    /// Bytes that were read and checked; after a clean close only the last batch is, which does not count.
-    pub scanned_bytes: u64,
-    /// What was cut off, if anything was.
-    pub cut: Option<Cut>,
-}
-
-/// The end of a log that was cut off because it is not a row of whole batches.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Cut {
-    /// The segment file in which the log ends now.
-    pub file: PathBuf,
-    /// Bytes of the file that stayed.
-    pub file_pos: u64,
-    /// Bytes cut off, those of segments behind it included.
-    pub bytes: u64,
-    /// The offset that the next record gets.
-    pub log_end: Offset,
-    /// What was found in place of the next batch.
-    pub reason: String,
-    /// Where the bytes were kept, if they may be more than a batch whose end is missing.
-    pub kept_in: Vec<PathBuf>,
-}
-
-impl fmt::Display for Cut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Cut { file, file_pos, bytes, log_end, reason, kept_in } = self;
-        write!(f, "cut {bytes} bytes from byte {file_pos} of {}: {reason}; log end {log_end}", file.display())?;
-        kept_in.iter().try_for_each(|path| write!(f, "; kept in {}", path.display()))
-    }
-}
-
 impl Log {
     /// Opens the log in `place`, or creates it in an empty directory.
     ///
     /// # Errors
     ///
-    /// `Io` where the system refuses something, `CorruptRecord` where damage is found that no crash can have left.
+    /// `Io` where the system refuses something, `CorruptRecord` where nothing is left that could be read.
     pub(crate) fn open(mut place: LogPlace, left_by: LeftBy) -> Result<(Self, PartitionRecovery)> {
-        let checkpoint = Checkpoint::load(&*place.disk, &place.dir)
-            .map_err(|error| Error::io("read the checkpoint", &place.dir, error).in_partition(&place.partition))?;
+        let leftovers = finish_replacement(&place)?;
+        let refused = |what, error| Error::io(what, &place.dir, error).in_partition(&place.partition);
+        let checkpoint =
+            Checkpoint::load(&*place.disk, &place.dir).map_err(|error| refused("read the checkpoint", error))?;
+        let epochs = LeaderEpochs::load(&*place.disk, &place.dir)
+            .map_err(|error| refused("read the leader epochs", error))?;
         place.gaps_below = checkpoint.map_or(Offset::MAX, |checkpoint| checkpoint.cleaner_offset);
         let SegmentFiles { segments: found, strays } = list_segments(&place)?;
-        let recovery = PartitionRecovery {
-            partition: place.partition.clone(),
-            segments: found.len().max(1),
-            scanned_bytes: 0,
-            cut: None,
-        };
+        let mut recovery = PartitionRecovery::new(&place.partition, found.len().max(1));
+        recovery.leftovers = leftovers;
         let Some((last, sealed)) = found.split_last() else {
-            return create(place, checkpoint).map(|log| (log, recovery));
+            return create(place, checkpoint, &epochs).map(|log| (log, recovery));
         };
-        let mut recovering = Recovering { place: &place, checkpoint, recovery };
+        let mut recovering = Recovering {
+            place: &place,
+            left_by,
+            checkpoint,
+            epochs,
+            recovery,
+            damaged: Vec::new(),
+            stale: checkpoint.is_none(),
+        };
         let trusted = if left_by == LeftBy::Close { recovering.trust_checkpoint(last) } else { None };
         let segments = match trusted {
             Some(active) => (recovering.open_unscanned(sealed, active.base()), active),
             None => recovering.scan(&found)?,
         };
-        let recovery = recovering.recovery;
-        let end = segments.1.written();
-        let first_base = segments.0.first().unwrap_or(&segments.1).base();
-        let mut start = Start { log_start: first_base, recovery_point: first_base };
-        if let Some(checkpoint) = checkpoint {
-            start = Start { log_start: checkpoint.log_start, recovery_point: checkpoint.recovery_point };
-        }
-        let missing = if start.log_start < first_base {
-            Some(format!("the segments from the log's start, {}, to {first_base} are gone", start.log_start))
-        } else if end.offset < start.recovery_point.max(start.log_start) {
-            let expected = start.recovery_point.max(start.log_start);
-            Some(format!("the log ends below its recovery point or start, {expected}"))
-        } else {
-            None
-        };
-        if let Some(missing) = missing {
-            return Err(corrupt(&place, &segments.1.path(), end, missing));
-        }
-        for stray in strays {
-            let _ = place.disk.remove_file(&stray); // ignored while it is there
+        let start = recovering.start(&segments);
+        let Recovering { recovery, stale, .. } = recovering;
+        let is_damaged = !start.damaged.is_empty();
+        if !is_damaged {
+            for stray in strays {
+                let _ = place.disk.remove_file(&stray); // ignored while it is there
+            }
         }
         let log = Log::new(place.clone(), segments, start);
-        if checkpoint.is_none() {
+        if stale && !is_damaged {
             // From here on the log has a checkpoint, and a gap behind its present end is one that we would have made.
             log.seal(Seal::All)?;
             drop(log);
@@ -146,7 +110,7 @@ impl Log {
 }
 
 /// A new log. Its checkpoint is written last, so where there is one but no segment, segments were lost.
-fn create(mut place: LogPlace, checkpoint: Option<Checkpoint>) -> Result<Log> {
+fn create(mut place: LogPlace, checkpoint: Option<Checkpoint>, epochs: &LeaderEpochs) -> Result<Log> {
     if let Some(checkpoint) = checkpoint {
         let end = End { offset: checkpoint.log_start, file_pos: 0 };
         let reason = format!("all segments are gone, and the log went up to {} at least", checkpoint.log_end);
@@ -156,7 +120,7 @@ fn create(mut place: LogPlace, checkpoint: Option<Checkpoint>) -> Result<Log> {
     let (segment, _) = Segment::create(place.segment(0), place.segment_bytes())
         .and_then(|segment| place.disk.sync_dir(&place.dir).map(|()| segment))
         .map_err(|error| Error::io("create the log", &place.dir, error).in_partition(&place.partition))?;
-    let start = Start { log_start: 0, recovery_point: 0 };
+    let start = Start { log_start: 0, recovery_point: 0, leader_epoch: epochs.latest(), damaged: Vec::new() };
     let log = Log::new(place, (Vec::new(), Arc::new(segment)), start);
     log.seal(Seal::All)?;
     Ok(log)
@@ -191,19 +155,33 @@ fn list_segments(place: &LogPlace) -> Result<SegmentFiles> {
     Ok(SegmentFiles { segments, strays })
 }
 
-struct Recovering<'a> {
-    place: &'a LogPlace,
+pub(super) struct Recovering<'a> {
+    pub(super) place: &'a LogPlace,
+    left_by: LeftBy,
     checkpoint: Option<Checkpoint>,
-    recovery: PartitionRecovery,
+    epochs: LeaderEpochs,
+    pub(super) recovery: PartitionRecovery,
+    /// What cannot be read and was left as it is.
+    damaged: Vec<DamagedRange>,
+    /// Whether the checkpoint has to be written anew before anything is appended.
+    stale: bool,
 }
 
 /// A file after its walk.
-struct Scanned {
-    place: SegmentPlace,
-    file: Arc<dyn DiskFile>,
-    len: FilePos,
-    found: Scan,
-    indexes: Indexes,
+pub(super) struct Scanned {
+    pub(super) place: SegmentPlace,
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) len: FilePos,
+    pub(super) found: Scan,
+    /// Made by the walk, unless it began in the middle.
+    indexes: Option<Indexes>,
+}
+
+impl Scanned {
+    /// End of the batches that hold.
+    pub(super) fn end(&self) -> End {
+        End { offset: self.found.next_offset, file_pos: self.found.valid_end }
+    }
 }
 
 impl Recovering<'_> {
@@ -211,15 +189,15 @@ impl Recovering<'_> {
     /// batch with the right checksum.
     fn trust_checkpoint(&self, last: &(Offset, FilePos)) -> Option<Arc<Segment>> {
         let checkpoint = self.checkpoint?;
-        let end = End { offset: checkpoint.log_end, file_pos: checkpoint.active_size };
-        if (checkpoint.active_base, checkpoint.active_size) != *last
-            || checkpoint.recovery_point != checkpoint.log_end
-            || end.offset < checkpoint.active_base
-        {
+        let end = checkpoint.anchor()?;
+        if (checkpoint.active_base, checkpoint.active_size) != *last || end.offset < checkpoint.active_base {
             return None;
         }
         let segment = Arc::new(Segment::open(self.place.segment(last.0), end));
-        let holds = end.file_pos == 0 || segment.reader().ok()?.ends_with_its_last_batch(end);
+        let holds = match end.file_pos {
+            0 => end.offset == last.0,
+            _ => segment.reader().ok()?.ends_with_its_last_batch(end),
+        };
         holds.then_some(segment)
     }
 
@@ -241,16 +219,20 @@ impl Recovering<'_> {
             let behind = to_scan.get(at + 1..).unwrap_or_default();
             let scanned = self.scan_file(self.place.segment(*base), *len)?;
             let next_base = behind.first().map(|(base, _)| *base);
-            let is_cut = scanned.found.damage.is_some() || next_base.is_some_and(|next| !self.joins(&scanned, next));
-            if is_cut {
-                self.cut(&scanned, behind)?;
+            let found = self.look_at(&scanned, next_base)?;
+            if let Some(indexes) = &scanned.indexes {
+                scanned.place.write_indexes(indexes);
             }
-            let Scanned { place, found, indexes, .. } = scanned;
-            // Behind compacted offsets the next segment may begin later than this one ends.
-            let offset = next_base.filter(|_| !is_cut).unwrap_or(found.next_offset);
-            place.write_indexes(&indexes);
-            segments.push(Arc::new(Segment::open(place, End { offset, file_pos: found.valid_end })));
-            if is_cut {
+            let mut end = scanned.end();
+            if found.is_none() {
+                // Behind compacted offsets the next segment may begin later than this one ends.
+                end.offset = next_base.unwrap_or(end.offset);
+            }
+            segments.push(Arc::new(Segment::open(scanned.place.clone(), end)));
+            if let Some(found) = found {
+                if !self.decide(found, &scanned, behind)? {
+                    segments.extend(self.open_behind_damage(behind)?);
+                }
                 break;
             }
         }
@@ -259,146 +241,154 @@ impl Recovering<'_> {
         Ok((segments, active))
     }
 
-    /// Whether the segment at `next` goes on where this one ends, or behind a gap that compaction left.
-    fn joins(&self, scanned: &Scanned, next: Offset) -> bool {
-        let end = scanned.found.next_offset;
-        end == next || (end < next && end < self.place.gaps_below)
+    /// Segments behind damage that is left as it is. Where they end matters for the last one only.
+    fn open_behind_damage(&mut self, behind: &[(Offset, FilePos)]) -> Result<Vec<Arc<Segment>>> {
+        let Some(((base, len), others)) = behind.split_last() else { return Ok(Vec::new()) };
+        let mut segments = self.open_unscanned(others, *base);
+        let last = self.scan_file(self.place.segment(*base), *len)?;
+        segments.push(Arc::new(Segment::open(last.place.clone(), last.end())));
+        Ok(segments)
     }
 
-    /// Walks a file from its beginning, as the device has it, and makes its indexes.
+    /// What is wrong where the batches of a segment end, if anything is.
+    fn look_at(&self, scanned: &Scanned, next_base: Option<Offset>) -> Result<Option<Found>> {
+        let end = scanned.end();
+        Ok(match scanned.found.damage {
+            Some(Damage::Malformed(_)) => Some(Found::Damaged),
+            Some(Damage::Zeros) => Some(Found::Torn),
+            Some(Damage::Torn) if self.has_batch_behind(scanned)? => Some(Found::Damaged),
+            Some(Damage::Torn) => Some(Found::Torn),
+            None => match next_base {
+                Some(next) if end.offset == next || (end.offset < next && end.offset < self.place.gaps_below) => None,
+                Some(_) => Some(Found::Gap),
+                None if end.offset < self.vouched_for() => Some(Found::Short),
+                None => None,
+            },
+        })
+    }
+
+    /// The offset up to which the checkpoint vouches for the log.
+    fn vouched_for(&self) -> Offset {
+        self.checkpoint.map_or(0, |checkpoint| checkpoint.recovery_point.max(checkpoint.log_start))
+    }
+
+    /// Does what the table says about a segment and those `behind`. Returns whether the log ends there now.
+    fn decide(&mut self, found: Found, scanned: &Scanned, behind: &[(Offset, FilePos)]) -> Result<bool> {
+        let end = scanned.end();
+        let place = match self.checkpoint {
+            None if behind.is_empty() => Where::ImportedEnd,
+            None => Where::ImportedMiddle,
+            Some(checkpoint) if end.offset < checkpoint.log_start => Where::BelowStart,
+            Some(checkpoint) if end.offset < checkpoint.recovery_point => Where::Below,
+            Some(_) => Where::Behind,
+        };
+        let next_base = behind.first().map(|(base, _)| *base);
+        let reason = match (scanned.found.damage, next_base) {
+            (Some(damage), _) => damage.to_string(),
+            (None, Some(next)) => format!("the next segment begins at offset {next}"),
+            (None, None) => "the end of the log is missing".to_owned(),
+        };
+        let keep = match decide(found, place, self.place.config.get_on_corruption()) {
+            Decision::Refuse | Decision::MoveStart => {
+                let to = next_base.unwrap_or(self.vouched_for());
+                self.refuse((end.offset, to), &scanned.place.path(SegmentFile::Log), end.file_pos, &reason);
+                return Ok(false);
+            }
+            Decision::CutAndKeep => Keep::Everything,
+            Decision::Cut if place == Where::Behind || place == Where::ImportedEnd => Keep::Segments,
+            Decision::Cut => Keep::Nothing,
+        };
+        self.cut(scanned, behind, (reason, keep))?;
+        let never_promised = place == Where::Behind
+            && found == Found::Torn
+            && self.place.config.get_durability() == Durability::Fsync;
+        if !never_promised {
+            self.epochs.raise(end.offset);
+            let LogPlace { disk, dir, .. } = self.place;
+            self.epochs.store(&**disk, dir).map_err(|error| self.refused("write the leader epochs of", dir, error))?;
+        }
+        self.stale |= end.offset < self.vouched_for();
+        Ok(true)
+    }
+
+    /// Leaves damage as it is: the offsets answer with this error, and so do appends.
+    fn refuse(&mut self, (from, to): (Offset, Offset), path: &Path, file_pos: FilePos, reason: &str) {
+        let reason = format!(
+            "{reason}; the records from {from} to {to} cannot be read, and nothing is appended until the file is restored, the \
+             directory repaired, or on.corruption set to truncate or quarantine"
+        );
+        let error = corrupt(self.place, path, End { offset: from, file_pos }, reason);
+        self.recovery.damage.get_or_insert_with(|| error.clone());
+        self.damaged.push(DamagedRange { from, to, error });
+    }
+
+    /// Where the log starts, with what is found between its start and its first segment.
+    fn start(&mut self, (sealed, active): &(Vec<Arc<Segment>>, Arc<Segment>)) -> Start {
+        let first = sealed.first().unwrap_or(active);
+        let mut log_start = self.checkpoint.map_or(first.base(), |checkpoint| checkpoint.log_start);
+        if log_start < first.base() {
+            match decide(Found::StartMissing, Where::Below, self.place.config.get_on_corruption()) {
+                Decision::MoveStart => {
+                    self.recovery.moved_start = Some((log_start, first.base()));
+                    self.stale = true;
+                    log_start = first.base();
+                }
+                _ => {
+                    let reason = format!("the segments from the log start, {log_start}, to {} are gone", first.base());
+                    self.refuse((log_start, first.base()), &first.path(), 0, &reason);
+                }
+            }
+        }
+        let recovery_point = self.checkpoint.map_or(first.base(), |checkpoint| checkpoint.recovery_point);
+        Start {
+            log_start,
+            recovery_point: recovery_point.min(active.written().offset),
+            leader_epoch: self.epochs.latest(),
+            damaged: std::mem::take(&mut self.damaged),
+        }
+    }
+
+    /// Walks a file, as the device has it: from the recovery point on, if the checkpoint knows where in the file that is,
+    /// else from the beginning, which also makes the indexes.
     fn scan_file(&mut self, place: SegmentPlace, len: FilePos) -> Result<Scanned> {
         let path = place.path(SegmentFile::Log);
         let file = place.disk.open(&path, OpenMode::Write).map_err(|error| self.refused("open", &path, error))?;
         file.sync().map_err(|error| sync_failed(&path, error).in_partition(&self.place.partition))?;
         file.drop_cache().map_err(|error| self.refused("drop the cache of", &path, error))?;
+        let anchor = self.checkpoint.filter(|checkpoint| checkpoint.active_base == place.base);
+        let anchor = anchor.and_then(|checkpoint| checkpoint.anchor()).filter(|anchor| anchor.file_pos <= len);
+        // After a close in order it was the checkpoint that did not hold.
+        let anchor = anchor.filter(|_| self.left_by == LeftBy::Crash);
+        let from = anchor.unwrap_or(End { offset: place.base, file_pos: 0 });
         let (indexes, mut indexer) = (Indexes::default(), Indexer::new(place.index_interval));
-        let offsets = ScanOffsets { base: place.base, gaps_below: place.gaps_below };
-        let found = scan(&*file, (0, len), offsets, |file_pos, batch| {
+        let offsets = ScanOffsets { base: place.base, from: from.offset, gaps_below: place.gaps_below };
+        let found = scan(&*file, (from.file_pos, len), offsets, |file_pos, batch| {
             indexer.note(place.base, file_pos, batch, &indexes);
         })
         .map_err(|error| self.refused("read the segment", &path, error))?;
         indexer.note_end(&indexes);
-        self.recovery.scanned_bytes += u64::from(len);
+        self.recovery.scanned_bytes += u64::from(len - from.file_pos);
+        let indexes = (from.file_pos == 0).then_some(indexes);
         Ok(Scanned { place, file, len, found, indexes })
     }
 
-    /// Ends the log at the end of the batches of `scanned`. The segments `behind` go first, so that a crash in between
-    /// leaves the same to be found again.
-    fn cut(&mut self, scanned: &Scanned, behind: &[(Offset, FilePos)]) -> Result<()> {
-        let Scanned { place, file, len, found, .. } = scanned;
-        let path = place.path(SegmentFile::Log);
-        let end = End { offset: found.next_offset, file_pos: found.valid_end };
-        let mut reason = match (found.damage, behind.first()) {
-            (Some(damage), _) => damage.to_string(),
-            (None, Some((next, _))) => format!("the next segment begins at offset {next}"),
-            (None, None) => return Ok(()),
-        };
-        let refusal = match self.checkpoint {
-            Some(Checkpoint { recovery_point, .. }) if end.offset < recovery_point => {
-                Some(format!(", below the recovery point {recovery_point}"))
-            }
-            None if !behind.is_empty() => Some(", with segments behind it and no checkpoint".to_owned()),
-            _ => None,
-        };
-        if let Some(refusal) = refusal {
-            reason.push_str(&refusal);
-            return Err(corrupt(self.place, &path, end, reason));
-        }
-        let mut kept_in = Vec::new();
-        for (base, len) in behind.iter().rev() {
-            kept_in.extend(self.set_aside(*base, *len)?);
-        }
-        if self.is_worth_keeping(scanned)? {
-            kept_in.push(self.keep_end(&**file, &path, (end.file_pos, *len))?);
-        }
-        if end.file_pos < *len {
-            // Synced before anything is appended: what is cut must not come back behind new batches.
-            file.set_len(u64::from(end.file_pos)).map_err(|error| self.refused("cut the segment", &path, error))?;
-            file.sync().map_err(|error| sync_failed(&path, error).in_partition(&self.place.partition))?;
-        }
-        self.recovery.cut = Some(Cut {
-            file_pos: u64::from(end.file_pos),
-            bytes: u64::from(len - end.file_pos) + behind.iter().map(|(_, len)| u64::from(*len)).sum::<u64>(),
-            log_end: end.offset,
-            file: path,
-            reason,
-            kept_in,
-        });
-        Ok(())
+    /// Whether whole batches follow the place where the batches of the walk end.
+    fn has_batch_behind(&self, Scanned { place, file, len, found, .. }: &Scanned) -> Result<bool> {
+        holds_batch_behind(&**file, (found.valid_end, *len), (place.base, found.next_offset))
+            .map_err(|error| self.refused("read the segment", &place.path(SegmentFile::Log), error))
     }
 
-    fn is_worth_keeping(&self, scanned: &Scanned) -> Result<bool> {
-        let Scanned { place, file, len, found, .. } = scanned;
-        match found.damage {
-            None | Some(Damage::Zeros) => Ok(false),
-            Some(Damage::Malformed(_)) => Ok(true),
-            Some(Damage::Torn) => holds_batch_behind(&**file, (found.valid_end, *len), (place.base, found.next_offset))
-                .map_err(|error| self.refused("read the segment", &place.path(SegmentFile::Log), error)),
-        }
-    }
-
-    /// Copies the bytes of a range into a side file; durable before they are cut off.
-    fn keep_end(&self, file: &dyn DiskFile, path: &Path, (from, end): (FilePos, FilePos)) -> Result<PathBuf> {
-        let kept_in = self.free_name(path, &format!(".{from}.corrupt"));
-        let copy = || -> io::Result<()> {
-            let copy = self.place.disk.open(&kept_in, OpenMode::Create)?;
-            let mut piece = vec![0; 256 * 1024];
-            let mut at = u64::from(from);
-            while at < u64::from(end) {
-                let read = file.read_at(&mut piece, at)?;
-                let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
-                copy.write_at(bytes, at - u64::from(from))?;
-                at += read as u64;
-            }
-            copy.sync()
-        };
-        copy().map_err(|error| self.refused("keep the end of the segment in", &kept_in, error))?;
-        self.sync_dir()?;
-        Ok(kept_in)
-    }
-
-    /// Takes a whole segment out of the log. Its batches stay, under a name that is not a segment's.
-    fn set_aside(&self, base: Offset, len: FilePos) -> Result<Option<PathBuf>> {
-        let (disk, place) = (&self.place.disk, self.place.segment(base));
-        let path = place.path(SegmentFile::Log);
-        let kept_in = (len > 0).then(|| self.free_name(&path, ".corrupt"));
-        match &kept_in {
-            Some(kept_in) => disk.rename(&path, kept_in),
-            None => disk.remove_file(&path),
-        }
-        .map_err(|error| self.refused("take the segment out of the log", &path, error))?;
-        for index in [SegmentFile::OffsetIndex, SegmentFile::TimeIndex] {
-            let _ = disk.remove_file(&place.path(index)); // usually not there, and checked before it is used
-        }
-        self.sync_dir()?;
-        Ok(kept_in)
-    }
-
-    /// A name for a side file that no earlier recovery has used.
-    fn free_name(&self, path: &Path, suffix: &str) -> PathBuf {
-        let named = |number: u32| {
-            let mut name = OsString::from(path);
-            name.push(if number == 0 { suffix.to_owned() } else { format!("{suffix}.{number}") });
-            PathBuf::from(name)
-        };
-        let is_free = |path: &PathBuf| {
-            let opened = self.place.disk.open(path, OpenMode::Read);
-            opened.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-        };
-        (0..1000).map(named).find(is_free).unwrap_or_else(|| named(1000))
-    }
-
-    fn sync_dir(&self) -> Result<()> {
+    pub(super) fn sync_dir(&self) -> Result<()> {
         let LogPlace { disk, dir, .. } = self.place;
         disk.sync_dir(dir).map_err(|error| self.refused("sync the directory", dir, error))
     }
 
-    fn refused(&self, operation: &'static str, path: &Path, error: io::Error) -> Error {
+    pub(super) fn refused(&self, operation: &'static str, path: &Path, error: io::Error) -> Error {
         Error::io(operation, path, error).in_partition(&self.place.partition)
     }
 }
 
-fn corrupt(place: &LogPlace, path: &Path, end: End, reason: String) -> Error {
+pub(super) fn corrupt(place: &LogPlace, path: &Path, end: End, reason: String) -> Error {
     Error::new(ErrorKind::CorruptRecord { offset: end.offset, reason })
         .in_partition(&place.partition)
         .at_file(path)

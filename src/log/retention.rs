@@ -56,6 +56,9 @@ impl Log {
     /// until the first that does not qualify; never above the high watermark; the active segment goes like the others,
     /// after a roll.
     pub(crate) fn enforce_retention(&self, now: Timestamp) -> Result<Removed> {
+        if !self.damaged.is_empty() {
+            return Ok(Removed::default()); // nothing is changed
+        }
         self.check_failure()?;
         let _removing = self.begin_removing()?;
         let mut removed = self.remove_below_start()?;

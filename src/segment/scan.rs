@@ -29,6 +29,8 @@ pub(crate) struct Scan {
 pub(crate) struct ScanOffsets {
     /// The segment's base offset.
     pub(crate) base: Offset,
+    /// The offset of the first batch.
+    pub(crate) from: Offset,
     /// Below it there may be gaps.
     pub(crate) gaps_below: Offset,
 }
@@ -57,7 +59,7 @@ impl std::fmt::Display for Damage {
 /// Walks the batches of `file` from byte `from` to byte `end`, checking size, checksum and order, and shows each to
 /// `visit` with its position. Reads through the file, not through a map, so that a failing device is an error value.
 ///
-/// Offsets must lie in `base ..= base + i32::MAX`, begin at `base`, and follow each other, but for gaps where `offsets`
+/// Offsets must lie in `base ..= base + i32::MAX`, begin at `offsets.from`, and follow each other, but for gaps where `offsets`
 /// allows them (records.md 10).
 pub(crate) fn scan(
     file: &dyn DiskFile,
@@ -65,7 +67,7 @@ pub(crate) fn scan(
     offsets: ScanOffsets,
     mut visit: impl FnMut(FilePos, &Batch<'_>),
 ) -> io::Result<Scan> {
-    let mut found = Scan { valid_end: from, next_offset: offsets.base, batches: 0, damage: None };
+    let mut found = Scan { valid_end: from, next_offset: offsets.from, batches: 0, damage: None };
     let mut piece = Piece::default();
     while found.valid_end < end {
         let left = end - found.valid_end;
@@ -135,7 +137,7 @@ pub(crate) fn holds_batch_behind(
                 continue;
             };
             candidate.fill(file, start, size)?;
-            let offsets = ScanOffsets { base, gaps_below: Offset::MAX };
+            let offsets = ScanOffsets { base, from: base, gaps_below: Offset::MAX };
             if matches!(check(&candidate.bytes, offsets, expected), Ok(Some(_))) {
                 return Ok(true);
             }
@@ -227,7 +229,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = RealDisk.open(&dir.path().join("x"), OpenMode::Create).unwrap();
         file.write_at(bytes, 0).unwrap();
-        let offsets = ScanOffsets { base: 0, gaps_below: 2 };
+        let offsets = ScanOffsets { base: 0, from: 0, gaps_below: 2 };
         scan(&*file, (0, bytes.len() as FilePos), offsets, |_, _| {}).unwrap()
     }
 

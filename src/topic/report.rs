@@ -37,6 +37,11 @@ impl RecoveryReport {
         self.partitions.iter().map(|partition| partition.scanned_bytes).sum()
     }
 
+    /// Whether every partition was opened and nothing in them is damaged. What was cut off does not count.
+    pub fn is_whole(&self) -> bool {
+        self.failed.is_empty() && self.partitions.iter().all(|partition| partition.damage.is_none())
+    }
+
     /// Bytes that were cut off the ends of logs.
     pub fn cut_bytes(&self) -> u64 {
         self.partitions.iter().filter_map(|partition| partition.cut.as_ref()).map(|cut| cut.bytes).sum()
@@ -61,6 +66,15 @@ impl fmt::Display for RecoveryReport {
         for partition in &self.partitions {
             if let Some(cut) = &partition.cut {
                 write!(f, "\n  {}: {cut}", partition.partition)?;
+            }
+            if let Some((from, to)) = partition.moved_start {
+                write!(f, "\n  {}: the segments from {from} to {to} are gone; log start {to}", partition.partition)?;
+            }
+            if let Some(damage) = &partition.damage {
+                write!(f, "\n  read-only: {damage}")?;
+            }
+            if partition.leftovers > 0 {
+                write!(f, "\n  {}: {} files of a replacement that was cut short", partition.partition, partition.leftovers)?;
             }
         }
         for error in &self.failed {

@@ -5,6 +5,7 @@
 mod support;
 
 mod consume;
+mod corruption;
 mod damage;
 mod fetch;
 mod groups;

@@ -22,6 +22,9 @@ fn unusual() -> TopicConfig {
         .durability(Durability::Interval)
         .flush_interval(Duration::from_millis(333))
         .flush_messages(444)
+        .segment_jitter(Duration::from_millis(777))
+        .segment_roll_timer(true)
+        .on_corruption(thalweg::OnCorruption::Quarantine)
 }
 
 #[test]
