@@ -81,7 +81,7 @@ pub use config::{AutoOffsetReset, CleanupPolicy, ConsumerConfig, ProducerConfig,
 pub use consumer::{Consumer, ConsumerRecord, ConsumerRecords};
 pub use error::{Error, ErrorKind, Result};
 pub use group::OffsetAndMetadata;
-pub use log::{Cut, Fetched, PartitionRecovery, Records, RecordsIter};
+pub use log::{Cut, Fetched, OffsetSpec, PartitionRecovery, Records, RecordsIter, TimestampOffset};
 pub use producer::{Ack, Producer, ProducerRecord, RecordMetadata};
 pub use record::{Compression, Header, Headers, Record};
 pub use topic::{FetchOptions, MAX_PARTITIONS, Partition, RecoveryReport, TopicDescription};

@@ -36,6 +36,7 @@ mod leader_epochs;
 mod leftovers;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod log;
+mod lookup;
 mod partition_recovery;
 mod read;
 mod records;
@@ -49,6 +50,7 @@ mod view;
 
 pub(crate) use append::Appended;
 pub(crate) use log::{Log, LogPlace};
+pub use lookup::{OffsetSpec, TimestampOffset};
 pub use read::Fetched;
 pub use records::{Records, RecordsIter};
 pub use partition_recovery::{Cut, PartitionRecovery};

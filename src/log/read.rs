@@ -143,6 +143,11 @@ impl Log {
         }
     }
 
+    /// Bytes that one compressed batch may grow to.
+    pub(super) fn inflated_max(&self) -> usize {
+        INFLATED_PER_MESSAGE_BYTE * self.config().get_max_message_bytes().max(1 << 14)
+    }
+
     /// Whether no segment was added, removed or replaced since `view` was loaded.
     fn is_current(&self, view: &Arc<View>) -> bool {
         Arc::ptr_eq(&self.view.load(), view)
@@ -167,7 +172,7 @@ impl Log {
             high_watermark: self.at_least_damaged(end.offset),
             log_start,
             gaps_below: self.place.gaps_below,
-            inflated_max: INFLATED_PER_MESSAGE_BYTE * self.config().get_max_message_bytes().max(1 << 14),
+            inflated_max: self.inflated_max(),
         };
         let mut left = bytes_max;
         let mut segments = view.segments_from(offset).iter().peekable();
@@ -242,7 +247,7 @@ impl Log {
     }
 
     #[cold]
-    fn unreadable(&self, segment: &Segment, asked_for: Offset, unreadable: Unreadable) -> Error {
+    pub(super) fn unreadable(&self, segment: &Segment, asked_for: Offset, unreadable: Unreadable) -> Error {
         let error = match unreadable {
             Unreadable::Io(error) => Error::io("open the segment", &segment.path(), error),
             Unreadable::Corrupt(offset, file_pos, reason) => {
@@ -256,7 +261,7 @@ impl Log {
 }
 
 /// Why a segment cannot be read.
-enum Unreadable {
+pub(super) enum Unreadable {
     /// It cannot be opened.
     Io(io::Error),
     /// The first offset that cannot be read, where that is in the file, and what is wrong.

@@ -140,6 +140,13 @@ impl SegmentReader {
         indexer.largest()
     }
 
+    /// A position from which on the first batch can be found that has `timestamp` or a larger one, and records at or behind
+    /// `offset`.
+    pub(crate) fn before_timestamp(&self, timestamp: Timestamp, offset: Offset, end: End) -> Result<FilePos, DamageAt> {
+        let from = self.base() + Offset::from(self.indexes().times.lookup(timestamp));
+        Ok(self.find(from.max(offset), end)?.map_or(end.file_pos, |(file_pos, _)| file_pos))
+    }
+
     /// The last batch before `end`, and its position.
     pub(crate) fn last_batch(&self, end: End) -> Result<Option<(FilePos, Batch<'_>)>, DamageAt> {
         let entry = self.checked(self.indexes().offsets.last(), end);

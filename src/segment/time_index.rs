@@ -3,6 +3,9 @@
 use super::entry_list::EntryList;
 use crate::types::Timestamp;
 
+/// Entries searched first (log.md 6, `AbstractIndex`: 8192 bytes).
+const WARM_ENTRIES: usize = 8192 / 12;
+
 /// Entries (timestamp, offset minus base): among all batches up to the moment the entry was made, `timestamp` is the
 /// largest, and the offset is the last one of the first batch that carried it (log.md 5, `TimeIndex`). Timestamps
 /// strictly increase.
@@ -19,6 +22,20 @@ impl TimeIndex {
             self.timestamps.push(timestamp as u64);
             self.offsets.push(u64::from(relative_offset));
         }
+    }
+
+    /// The offset, minus base, from which on a batch with `timestamp` or a larger one can be found: that of the largest
+    /// entry not above it. Batches that end before that offset have smaller timestamps only.
+    pub(super) fn lookup(&self, timestamp: Timestamp) -> u32 {
+        let below = |entry: u64| entry as Timestamp <= timestamp;
+        let len = self.offsets.len();
+        let warm = len.saturating_sub(1 + WARM_ENTRIES);
+        let found = match self.timestamps.get(warm) {
+            Some(entry) if below(entry) => self.timestamps.partition_point(warm, len, below),
+            _ => self.timestamps.partition_point(0, len.min(warm + 1), below),
+        };
+        let before = found.checked_sub(1).and_then(|at| self.offsets.get(at));
+        before.map_or(0, |offset| offset as u32)
     }
 
     /// The last entry: the largest timestamp of the segment, and the offset minus base that goes with it.
@@ -65,6 +82,19 @@ mod tests {
         }
         assert_eq!(index.to_bytes().len(), 24);
         assert_eq!(index.last(), Some((6, 4)));
+    }
+
+    #[test]
+    fn lookup_finds_the_largest_entry_not_above() {
+        for count in [0, 1, 2, 682, 683, 684, 2000u32] {
+            let index = TimeIndex::default();
+            let entries: Vec<_> = (0..count).map(|at| (i64::from(at) * 10, at * 3)).collect();
+            entries.iter().for_each(|(timestamp, offset)| index.push(*timestamp, *offset));
+            for target in (-5..i64::from(count) * 10 + 20).step_by(3) {
+                let expected = entries.iter().rev().find(|(timestamp, _)| *timestamp <= target).map_or(0, |entry| entry.1);
+                assert_eq!(index.lookup(target), expected, "{count} entries, {target}");
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::flusher::{Flush, Flusher};
 use super::waiters::Waiters;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::log::{Appended, Fetched, Log, Removed};
+use crate::log::{Appended, Fetched, Log, OffsetSpec, Removed, TimestampOffset};
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::types::{Durability, Offset, TopicPartition};
 
@@ -106,6 +106,16 @@ impl Partition {
     /// As [`log_start`](Partition::log_start).
     pub fn log_end(&self) -> Result<Offset> {
         Ok(self.log()?.log_end())
+    }
+
+    /// Looks an offset up, by time or at the ends of the log, within what can be read now; `None` if there is no such
+    /// record.
+    ///
+    /// # Errors
+    ///
+    /// [`CorruptRecord`](crate::ErrorKind::CorruptRecord) where batches do not hold that have to be looked at.
+    pub fn list_offset(&self, spec: OffsetSpec) -> Result<Option<TimestampOffset>> {
+        self.log()?.list_offset(spec)
     }
 
     /// Bytes of record batches on the disk.

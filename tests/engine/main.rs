@@ -9,6 +9,7 @@ mod corruption;
 mod damage;
 mod fetch;
 mod groups;
+mod list_offset;
 mod open;
 mod produce;
 mod retention;

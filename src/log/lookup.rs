@@ -1,0 +1,184 @@
+//! Offsets by time: the targets of Kafka's ListOffsets.
+
+use super::log::Log;
+use super::read::Unreadable;
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::{Batch, Malformed, RecordIter};
+use crate::segment::{DamageAt, End, Segment};
+use crate::sync::Arc;
+use crate::types::{FilePos, NO_TIMESTAMP, Offset, Timestamp};
+
+/// Which offset of a partition is asked for: the targets of Kafka's ListOffsets, by the names of its `OffsetSpec`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OffsetSpec {
+    /// The log start (-2).
+    Earliest,
+    /// The first offset that is on this machine (-4): the log start, since there is no tiered storage.
+    EarliestLocal,
+    /// The end of what can be read (-1).
+    Latest,
+    /// The first record with the largest timestamp (-3).
+    MaxTimestamp,
+    /// The last offset in tiered storage (-5): there is none.
+    LatestTiered,
+    /// The first offset that waits for tiered storage (-6): there is none.
+    EarliestPendingUpload,
+    /// The first record, in offset order, with this timestamp (milliseconds) or a later one. Timestamps may be out of order:
+    /// records behind it can have earlier ones.
+    Timestamp(Timestamp),
+}
+
+/// An offset, and the time that goes with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimestampOffset {
+    /// The record's timestamp, in milliseconds; [`NO_TIMESTAMP`] for the ends of the log.
+    pub timestamp: Timestamp,
+    /// The offset.
+    pub offset: Offset,
+}
+
+impl Log {
+    /// Answers one target of ListOffsets. `None` if there is no such record or place.
+    pub(crate) fn list_offset(&self, spec: OffsetSpec) -> Result<Option<TimestampOffset>> {
+        let place = |offset| Ok(Some(TimestampOffset { timestamp: NO_TIMESTAMP, offset }));
+        match spec {
+            OffsetSpec::Earliest | OffsetSpec::EarliestLocal => place(self.log_start()),
+            OffsetSpec::Latest => place(self.high_watermark()),
+            OffsetSpec::MaxTimestamp => self.max_timestamp(),
+            OffsetSpec::LatestTiered | OffsetSpec::EarliestPendingUpload => Ok(None),
+            OffsetSpec::Timestamp(timestamp) => self.offset_for_timestamp(timestamp),
+        }
+    }
+
+    /// The first record, in offset order, with `timestamp` or a later one, between log start and high watermark.
+    ///
+    /// Rule: fetch.md 9, `UnifiedLog.fetchOffsetByTimestamp`; where the segment that can hold such a record has none any
+    /// more, the next one is searched.
+    fn offset_for_timestamp(&self, timestamp: Timestamp) -> Result<Option<TimestampOffset>> {
+        let view = self.view.load();
+        let (end_base, end) = view.high_watermark();
+        let log_start = self.log_start();
+        for segment in view.segments_from(log_start).iter().take_while(|segment| segment.base() <= end_base) {
+            let largest = segment.largest_timestamp().map_err(|error| self.unread(segment, Unreadable::Io(error)))?;
+            if largest.is_none_or(|(largest, _)| largest < timestamp) {
+                continue;
+            }
+            let end = if segment.base() == end_base { end } else { segment.visible() };
+            let found = self.find_in(segment, (timestamp, log_start), end)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first record that carries the largest timestamp between log start and high watermark; `None` if no record has
+    /// one.
+    ///
+    /// Rule: fetch.md 9, target -3: of segments with the same largest timestamp the first one counts.
+    fn max_timestamp(&self) -> Result<Option<TimestampOffset>> {
+        let view = self.view.load();
+        let (end_base, end) = view.high_watermark();
+        let log_start = self.log_start();
+        let mut newest: Option<TimestampOffset> = None;
+        for segment in view.segments_from(log_start).iter().take_while(|segment| segment.base() <= end_base) {
+            let largest = segment.largest_timestamp().map_err(|error| self.unread(segment, Unreadable::Io(error)))?;
+            let known = newest.map_or(Timestamp::MIN, |newest| newest.timestamp);
+            let Some((largest, _)) = largest.filter(|(largest, _)| known < *largest) else { continue };
+            let whole = segment.base() >= log_start && segment.base() != end_base;
+            let end = if segment.base() == end_base { end } else { segment.visible() };
+            // What carries it may lie below the log start or behind the high watermark: then the others are looked at.
+            let found = match self.find_in(segment, (largest, log_start), end)? {
+                None if !whole => self.largest_in(segment, log_start, end)?,
+                found => found,
+            };
+            newest = newest.into_iter().chain(found).reduce(|a, b| if a.timestamp < b.timestamp { b } else { a });
+        }
+        Ok(newest)
+    }
+
+    /// The first record of a segment, from `log_start` on, with `timestamp` or a later one.
+    fn find_in(
+        &self,
+        segment: &Arc<Segment>,
+        (timestamp, log_start): (Timestamp, Offset),
+        end: End,
+    ) -> Result<Option<TimestampOffset>> {
+        self.walk(segment, |reader| reader.before_timestamp(timestamp, log_start, end), end, |batch, inflated| {
+            if batch.max_timestamp() < timestamp || batch.last_offset() < log_start {
+                return Ok(None);
+            }
+            let records = records_of(batch, inflated, self.inflated_max())?;
+            let mut found = records.filter(|(offset, time)| log_start <= *offset && timestamp <= *time);
+            Ok(found.next().map(|(offset, timestamp)| TimestampOffset { timestamp, offset }))
+        })
+    }
+
+    /// The first record of a segment, from `log_start` on, with the largest timestamp, by a walk over all of it.
+    fn largest_in(&self, segment: &Arc<Segment>, log_start: Offset, end: End) -> Result<Option<TimestampOffset>> {
+        let mut newest: Option<TimestampOffset> = None;
+        self.walk(segment, |_| Ok(0), end, |batch, inflated| -> std::result::Result<Option<TimestampOffset>, Malformed> {
+            let known = newest.map_or(-1, |newest| newest.timestamp);
+            if batch.max_timestamp() > known && batch.last_offset() >= log_start {
+                for (offset, timestamp) in records_of(batch, inflated, self.inflated_max())? {
+                    if log_start <= offset && newest.map_or(-1, |newest| newest.timestamp) < timestamp {
+                        newest = Some(TimestampOffset { timestamp, offset });
+                    }
+                }
+            }
+            Ok(None)
+        })?;
+        Ok(newest)
+    }
+
+    /// Shows the data batches of a segment to `look` until it has found something.
+    fn walk<T>(
+        &self,
+        segment: &Arc<Segment>,
+        begin: impl FnOnce(&crate::segment::SegmentReader) -> std::result::Result<FilePos, DamageAt>,
+        end: End,
+        mut look: impl FnMut(&Batch<'_>, &mut Vec<u8>) -> std::result::Result<Option<T>, Malformed>,
+    ) -> Result<Option<T>> {
+        let reader = segment.reader().map_err(|error| self.unread(segment, Unreadable::Io(error)))?;
+        let corrupt = |damage: DamageAt| {
+            let reason = damage.malformed.to_string();
+            self.unread(segment, Unreadable::Corrupt(segment.base(), damage.file_pos, reason))
+        };
+        let mut inflated = Vec::new();
+        let mut at = begin(&reader).map_err(corrupt)?;
+        while let Some(batch) = reader.batch_at(at, end).map_err(corrupt)? {
+            if !batch.is_control() {
+                let found = look(&batch, &mut inflated).map_err(|malformed| match malformed {
+                    Malformed::UnsupportedCompression(codec) => Error::new(ErrorKind::UnsupportedCompression { codec })
+                        .in_partition(self.partition())
+                        .at_file(&segment.path())
+                        .at_file_pos(u64::from(at)),
+                    malformed => corrupt(DamageAt { file_pos: at, malformed }),
+                })?;
+                if found.is_some() {
+                    return Ok(found);
+                }
+            }
+            at += batch.size() as FilePos;
+        }
+        Ok(None)
+    }
+
+    #[cold]
+    fn unread(&self, segment: &Segment, unreadable: Unreadable) -> Error {
+        self.unreadable(segment, 0, unreadable)
+    }
+}
+
+/// Offset and timestamp of each record of a batch whose checksum holds.
+fn records_of<'a>(
+    batch: &Batch<'a>,
+    inflated: &'a mut Vec<u8>,
+    inflated_max: usize,
+) -> std::result::Result<impl Iterator<Item = (Offset, Timestamp)> + 'a, Malformed> {
+    batch.verify_crc()?;
+    let area = batch.records_area(inflated, inflated_max)?;
+    batch.check_records(area)?;
+    Ok(RecordIter::new(*batch, area).map(|record| (record.offset(), record.timestamp())))
+}
