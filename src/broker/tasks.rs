@@ -2,7 +2,7 @@
 //!
 //! - `thalweg-flush` makes appends durable that nobody waits for, and seals segments that were rolled over.
 //! - `thalweg-timer` closes batches that have lingered long enough.
-//! - `thalweg-clean` removes what the topics' settings let go.
+//! - `thalweg-clean` removes what the topics' settings let go, and keeps checkpoints from getting old.
 //!
 //! A panic on one of them harms what it was working on and not the thread: a partition takes no more appends, a batch
 //! that lingers stays open until the next look or until somebody waits for it.
@@ -79,19 +79,27 @@ struct Cleaner {
     changed: Condvar,
 }
 
-/// Time between two looks at what may go (log.md 18, `log.retention.check.interval.ms`).
-const RETENTION_CHECK_INTERVAL: Duration = Duration::from_secs(300);
+/// Time between two looks at how much a crash would leave to be read (log.md 18,
+/// `log.flush.offset.checkpoint.interval.ms`).
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Such looks between two at what may go (log.md 18, `log.retention.check.interval.ms`: five minutes).
+const TICKS_PER_RETENTION_CHECK: u32 = 5;
 
 impl Cleaner {
     fn run(&self, topics: &Topics) {
-        let mut stopped = self.stopped.lock();
+        let (mut stopped, mut ticks) = (self.stopped.lock(), 0u32);
         while !*stopped {
-            if !self.changed.wait_for(&mut stopped, RETENTION_CHECK_INTERVAL).timed_out() {
+            if !self.changed.wait_for(&mut stopped, CHECKPOINT_INTERVAL).timed_out() {
                 continue;
             }
             drop(stopped);
-            // An error or a panic leaves the records where they are; the next look tries again.
-            let _ = catch_unwind(AssertUnwindSafe(|| topics.enforce_retention()));
+            ticks = ticks.wrapping_add(1);
+            // An error or a panic leaves everything as it is; the next look tries again.
+            let _ = catch_unwind(AssertUnwindSafe(|| topics.tick()));
+            if ticks % TICKS_PER_RETENTION_CHECK == 0 {
+                let _ = catch_unwind(AssertUnwindSafe(|| topics.enforce_retention()));
+            }
             stopped = self.stopped.lock();
         }
     }

@@ -4,8 +4,8 @@ use super::log::{Log, Writer};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{self, Batch};
-use crate::segment::{Segment, SegmentWriter};
-use crate::sync::{Arc, Ordering};
+use crate::segment::Segment;
+use crate::sync::Ordering;
 use crate::sys::{WriteFailure, is_out_of_handles};
 use crate::types::{Offset, Timestamp, TimestampType};
 
@@ -50,7 +50,7 @@ impl Log {
             .ok_or_else(|| Error::new(ErrorKind::InvalidRecord { reason: "the batch is not complete" }))?;
         let guard = Appending { log: self, was_panicking: std::thread::panicking() };
         self.begin_writing(&mut writer)?;
-        let rolled = self.must_roll(&writer, &batch, now);
+        let rolled = self.must_roll(&mut writer, &batch, now);
         if rolled {
             self.roll(&mut writer)?;
         }
@@ -75,16 +75,6 @@ impl Log {
         Err(Error::new(ErrorKind::RecordTooLarge { size, limit }).in_partition(self.partition()))
     }
 
-    /// Rule: log.md 9.2, `LogSegment.shouldRoll`. There is no condition 3, since indexes grow in memory.
-    fn must_roll(&self, writer: &Writer, batch: &Batch<'_>, now: Timestamp) -> bool {
-        let active = &writer.active;
-        let end = active.written();
-        let capacity = writer.writing.as_ref().map_or(0, SegmentWriter::capacity).min(self.place.segment_bytes());
-        let full = u64::from(end.file_pos) + batch.size() as u64 > u64::from(capacity);
-        let too_far = batch.last_offset() - active.base() > Offset::from(i32::MAX);
-        full || too_far || writer.must_roll || (end.file_pos > 0 && self.is_too_old(writer, batch, now))
-    }
-
     /// Opens the active segment for writing, with the first append of this process to it.
     fn begin_writing(&self, writer: &mut Writer) -> Result<()> {
         if writer.writing.is_none() {
@@ -94,42 +84,6 @@ impl Log {
             })?;
             writer.writing = Some(opened);
         }
-        Ok(())
-    }
-
-    /// Time rolling follows record time: that of the segment's first batch and that of the incoming one. Where the first
-    /// batch has none, the wall clock counts.
-    fn is_too_old(&self, writer: &Writer, batch: &Batch<'_>, now: Timestamp) -> bool {
-        let age_max = i64::try_from(self.config().get_segment_age().as_millis()).unwrap_or(i64::MAX);
-        let Some(writing) = &writer.writing else { return false };
-        let Ok(Some(first)) = writing.reader().batch_at(0, writer.active.written()) else { return false };
-        let age = match first.max_timestamp() {
-            timestamp if 0 <= timestamp => batch.max_timestamp().saturating_sub(timestamp),
-            _ => now.saturating_sub(writer.first_append.unwrap_or(now)),
-        };
-        age > age_max
-    }
-
-    /// Makes a new active segment at the log end. What is left to do for the old one happens outside the lock, in
-    /// [`seal_rolled`](Log::seal_rolled).
-    pub(super) fn roll(&self, writer: &mut Writer) -> Result<()> {
-        let base = writer.active.written().offset;
-        let place = self.place.segment(base);
-        let path = place.path(crate::segment::SegmentFile::Log);
-        let (active, writing) = Segment::create(place, self.place.segment_bytes()).map_err(|error| {
-            let left_behind = error.kind() == std::io::ErrorKind::Other;
-            let error = Error::io("create the segment", &path, error).in_partition(self.partition());
-            if left_behind { self.fail(error) } else { error }
-        })?;
-        let active = Arc::new(active);
-        if let Some(writing) = &writer.writing {
-            writing.finish();
-        }
-        self.view.store(Arc::new(self.view.load().rolled_to(Arc::clone(&active))));
-        writer.active = active;
-        writer.writing = Some(writing);
-        writer.first_append = None;
-        writer.must_roll = false;
         Ok(())
     }
 

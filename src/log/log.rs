@@ -1,8 +1,9 @@
 //! The log of one partition in memory.
 
 use std::path::Path;
+use std::time::Duration;
 
-use super::seal::Seal;
+use super::seal::{Seal, Sealed};
 use super::view::View;
 use crate::config::TopicConfig;
 use crate::error::{Error, Result};
@@ -34,7 +35,7 @@ pub(crate) struct Log {
     /// Held while records are removed; whether the log was closed, after which the directory may be somebody else's.
     pub(super) removing: Mutex<bool>,
     /// Held while segments are sealed and the checkpoint is written, so that checkpoints never go back.
-    pub(super) sealing: Mutex<()>,
+    pub(super) sealing: Mutex<Sealed>,
     /// The epoch that appended batches get.
     pub(super) leader_epoch: i32,
     /// What cannot be read. Found when the log was opened.
@@ -64,6 +65,8 @@ pub(super) struct Writer {
     pub(super) writing: Option<SegmentWriter>,
     /// When this process first appended to the active segment: its age where its records have no time.
     pub(super) first_append: Option<Timestamp>,
+    /// How much earlier than configured the active segment rolls by age; drawn when it is first needed.
+    pub(super) jitter: Option<Duration>,
     /// Whether a write to the active segment failed for another reason than a lack of space: the next one goes to a new
     /// file, because some file systems report success for the same place and read back zeros (log.md 11).
     pub(super) must_roll: bool,
@@ -93,23 +96,27 @@ pub(super) struct DamagedRange {
 impl Log {
     /// A log over `segments`, which recovery found whole and durable, but for what `start` names.
     pub(super) fn new(place: LogPlace, (sealed, active): (Vec<Arc<Segment>>, Arc<Segment>), start: Start) -> Self {
+        let end = active.written();
+        let is_durable = end.offset == start.recovery_point;
+        let sealed_up_to = Sealed { base: active.base(), file_pos: if is_durable { end.file_pos } else { 0 } };
         let writer = Writer {
             active: Arc::clone(&active),
             writing: None,
             first_append: None,
+            jitter: None,
             must_roll: false,
             closed: false,
         };
         Log {
             recovery_point: AtomicI64::new(start.recovery_point),
             log_start: AtomicI64::new(start.log_start),
-            durable: AtomicI64::new(active.written().offset),
+            durable: AtomicI64::new(end.offset),
             writer: Mutex::new(writer),
             view: ArcSwap::from_pointee(View::new(sealed, active)),
             syncing: Mutex::new(false),
             synced: Condvar::new(),
             removing: Mutex::new(false),
-            sealing: Mutex::new(()),
+            sealing: Mutex::new(sealed_up_to),
             failure: start.damaged.first().map(|damaged| damaged.error.clone()).map(OnceLock::from).unwrap_or_default(),
             leader_epoch: start.leader_epoch,
             damaged: start.damaged,

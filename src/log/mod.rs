@@ -42,6 +42,7 @@ mod read;
 mod records;
 mod recover;
 mod retention;
+mod roll;
 mod seal;
 mod sync;
 #[cfg(test)]

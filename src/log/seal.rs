@@ -3,18 +3,33 @@
 use super::checkpoint::Checkpoint;
 use super::log::Log;
 use crate::error::{Error, Result};
+use crate::segment::End;
 use crate::sync::Ordering;
 use crate::sys::is_out_of_handles;
-use crate::types::Offset;
+use crate::types::{FilePos, Offset};
 
-/// Which segments to seal.
+/// How far to seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seal {
-    /// Those that were rolled over.
+    /// The segments that were rolled over. The recovery point moves to the base of the active one.
     Rolled,
+    /// These, and what is written to the active one by now becomes durable: the recovery point moves to its end.
+    Synced,
     /// All of them, when nothing is appended any more.
     All,
 }
+
+/// Where the recovery point lies.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    /// Base of the segment that it lies in.
+    pub(super) base: Offset,
+    /// Its position there, if the checkpoint says it; else recovery begins at the beginning of the segment.
+    pub(super) file_pos: FilePos,
+}
+
+/// Bytes that recovery may have to read: a new checkpoint is not worth its syncs for fewer.
+const UNCHECKED_MAX: FilePos = 4 << 20;
 
 impl Log {
     /// Makes segments that were rolled over durable, writes their index files, and moves the recovery point to the
@@ -28,6 +43,25 @@ impl Log {
         self.seal(Seal::Rolled)
     }
 
+    /// Keeps short what the next open has to read after a crash: if much was written since the last checkpoint, it becomes
+    /// durable and the checkpoint says so, whatever the topic's durability. Called every now and then.
+    ///
+    /// # Errors
+    ///
+    /// As [`seal_rolled`](Log::seal_rolled).
+    pub(crate) fn checkpoint(&self) -> Result<()> {
+        let active = self.view.load().active().clone();
+        let unchecked = {
+            let sealed = self.sealing.lock();
+            let from = if sealed.base == active.base() { sealed.file_pos } else { 0 };
+            active.written().file_pos.saturating_sub(from)
+        };
+        if unchecked < UNCHECKED_MAX || self.failure.get().is_some() || self.writer.lock().closed {
+            return Ok(());
+        }
+        self.seal(Seal::Synced)
+    }
+
     pub(super) fn seal(&self, which: Seal) -> Result<()> {
         self.seal_with_start(which, self.log_start())
     }
@@ -35,42 +69,50 @@ impl Log {
     /// As [`seal`](Log::seal), and moves the log start to `log_start`, if it is behind the present one: on the disk
     /// first, then for readers.
     pub(super) fn seal_with_start(&self, which: Seal, log_start: Offset) -> Result<()> {
-        let _sealing = self.sealing.lock();
+        let mut sealed = self.sealing.lock();
         self.check_failure()?;
         let moves_start = self.log_start() < log_start;
         let view = self.view.load_full();
         let (active, segments) = (view.active(), view.segments());
-        let rolled = segments.split_last().map_or(segments, |(_, rolled)| rolled);
-        let (to_seal, recovery_point) = match which {
-            // Somebody else has done it, or a close has done more.
-            Seal::Rolled if self.recovery_point.load(Ordering::Acquire) >= active.base() && !moves_start => {
-                return Ok(());
-            }
-            Seal::Rolled => (rolled, active.base().max(self.recovery_point.load(Ordering::Acquire))),
-            Seal::All => (segments, active.written().offset),
-        };
+        let known = self.recovery_point.load(Ordering::Acquire);
+        if which == Seal::Rolled && known >= active.base() && !moves_start {
+            return Ok(()); // somebody else has done it, or a close has done more
+        }
         if which == Seal::All {
             self.writer.lock().writing = None; // the next append would open the segment again
         }
-        for segment in to_seal {
+        let finished = if which == Seal::All { segments.len() } else { segments.len().saturating_sub(1) };
+        for segment in segments.iter().take(finished) {
             segment.seal().map_err(|error| self.not_synced(segment, error))?;
         }
-        let end = active.written();
+        let (end, recovery_point) = match which {
+            Seal::Rolled => (active.written(), active.base().max(known)),
+            Seal::Synced => {
+                let end = active.sync().map_err(|error| self.not_synced(active, error))?;
+                (end, end.offset.max(known))
+            }
+            Seal::All => (active.written(), active.written().offset),
+        };
+        self.store_checkpoint(recovery_point, log_start, (active.base(), end))?;
+        *sealed = Sealed { base: active.base(), file_pos: if recovery_point == end.offset { end.file_pos } else { 0 } };
+        self.recovery_point.store(recovery_point, Ordering::Release);
+        self.log_start.fetch_max(log_start, Ordering::Release);
+        Ok(())
+    }
+
+    fn store_checkpoint(&self, recovery_point: Offset, log_start: Offset, (active_base, end): (Offset, End)) -> Result<()> {
         let checkpoint = Checkpoint {
             recovery_point,
             log_start: log_start.max(self.log_start()),
             cleaner_offset: self.place.gaps_below.min(end.offset),
             log_end: end.offset,
-            active_base: active.base(),
+            active_base,
             active_size: end.file_pos,
         };
         checkpoint.store(&*self.place.disk, &self.place.dir).map_err(|error| {
             let is_passing = is_out_of_handles(&error);
             let error = Error::io("write the checkpoint", &self.place.dir, error).in_partition(self.partition());
             if is_passing || error.is_retriable() { error } else { self.fail(error) }
-        })?;
-        self.recovery_point.store(recovery_point, Ordering::Release);
-        self.log_start.fetch_max(log_start, Ordering::Release);
-        Ok(())
+        })
     }
 }

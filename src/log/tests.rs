@@ -19,15 +19,19 @@ use crate::types::{Durability, Offset, TopicPartition};
 fn open(dir: &Path, config: TopicConfig) -> (Log, Arc<Faults>) {
     let disk = FaultyDisk::default();
     let faults = disk.faults();
-    let place = LogPlace {
+    let place = LogPlace { disk: Arc::new(disk), ..place(dir, config) };
+    (Log::open(place, super::LeftBy::Crash).unwrap().0, faults)
+}
+
+fn place(dir: &Path, config: TopicConfig) -> LogPlace {
+    LogPlace {
         partition: TopicPartition::new("t", 0),
         dir: dir.into(),
-        disk: Arc::new(disk),
+        disk: Arc::new(RealDisk),
         open_files: crate::sys::OpenFiles::new(4, 4),
         config,
         gaps_below: Offset::MAX,
-    };
-    (Log::open(place, super::LeftBy::Crash).unwrap().0, faults)
+    }
 }
 
 fn append(log: &Log, values: &[&[u8]]) -> Result<super::Appended> {
@@ -464,5 +468,44 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_checkpoint_keeps_short_what_is_read_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let os = || TopicConfig::new().durability(Durability::Os).segment_bytes(64 << 20);
+    let (log, _) = open(dir.path(), os());
+    for _ in 0..6 {
+        append(&log, &[&[7; 1_000_000]]).unwrap();
+    }
+    log.checkpoint().unwrap();
+    assert_eq!(recovery_point(dir.path()), 6);
+    append(&log, &[&[8; 100]]).unwrap();
+    log.checkpoint().unwrap();
+    assert_eq!(recovery_point(dir.path()), 6, "not worth a sync");
+    drop(log); // as a kill leaves it
+    let place = place(dir.path(), os());
+    let (log, recovery) = Log::open(place, super::LeftBy::Crash).unwrap();
+    assert!((1..1000).contains(&recovery.scanned_bytes), "{}", recovery.scanned_bytes);
+    assert_eq!((log.log_end(), values(&log).len()), (7, 7));
+    assert_eq!(values(&log)[6], [8; 100]);
+}
+
+#[test]
+fn the_clock_rolls_where_it_is_asked_to() {
+    for (on, rolls) in [(false, false), (true, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let config = fsync().segment_age(std::time::Duration::from_millis(50)).segment_roll_timer(on);
+        let (log, _) = open(dir.path(), config);
+        assert!(!log.roll_by_clock(1_000_000).unwrap(), "an empty segment stays");
+        append(&log, &[b"a"]).unwrap(); // at 1000
+        assert!(!log.roll_by_clock(1050).unwrap());
+        assert_eq!(log.roll_by_clock(1051).unwrap(), rolls);
+        assert!(!log.roll_by_clock(9999).unwrap());
+        assert_eq!(log.view.load().segments().len(), if rolls { 2 } else { 1 });
+        log.sync_to(1).unwrap();
+        log.seal_rolled().unwrap();
+        assert_eq!(values(&log), [b"a"]);
     }
 }

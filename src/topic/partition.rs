@@ -153,6 +153,17 @@ impl Partition {
         deleted
     }
 
+    /// Does what is to be done every now and then whatever is appended: keeps short what the next open has to read after a
+    /// crash, and rolls the segment of a topic whose segments roll by the clock.
+    pub(crate) fn tick(self: &Arc<Self>) -> Result<()> {
+        let log = self.log()?;
+        if log.roll_by_clock(self.clock.now())? {
+            self.seal_requested.store(true, Ordering::Release);
+            self.request_flush(Flush::Now, Duration::ZERO);
+        }
+        log.checkpoint()
+    }
+
     /// Removes what the topic's settings let go.
     pub(crate) fn enforce_retention(&self) -> Result<Removed> {
         let removed = self.log()?.enforce_retention(self.clock.now())?;

@@ -159,6 +159,13 @@ impl Topics {
         (removed, outcome)
     }
 
+    /// Does what is to be done every now and then in every partition. What fails is tried again the next time.
+    pub(crate) fn tick(&self) {
+        for partition in self.all().iter().flat_map(|topic| &topic.partitions) {
+            let _ = partition.tick();
+        }
+    }
+
     /// Closes every partition and lets no topic be created. All are closed even if some fail; the first error is
     /// returned.
     pub(crate) fn close(&self) -> Result<()> {
