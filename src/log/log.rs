@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::follow::Following;
 use super::seal::{Seal, Sealed};
 use super::view::View;
 use crate::config::TopicConfig;
@@ -40,6 +41,8 @@ pub(crate) struct Log {
     pub(super) leader_epoch: i32,
     /// What cannot be read. Found when the log was opened.
     pub(super) damaged: Vec<DamagedRange>,
+    /// How the log follows the process that owns it, if this one does not.
+    pub(super) following: Option<Mutex<Following>>,
     /// Why nothing more is appended. Set once, by damage, a failed sync, a torn write or a panic.
     pub(super) failure: OnceLock<Error>,
 }
@@ -118,6 +121,7 @@ impl Log {
             removing: Mutex::new(false),
             sealing: Mutex::new(sealed_up_to),
             failure: start.damaged.first().map(|damaged| damaged.error.clone()).map(OnceLock::from).unwrap_or_default(),
+            following: None,
             leader_epoch: start.leader_epoch,
             damaged: start.damaged,
             place,
@@ -182,7 +186,7 @@ impl Log {
     /// Makes everything durable, writes the index files and the checkpoint, and lets no append follow.
     pub(crate) fn close(&self) -> Result<()> {
         *self.removing.lock() = true; // waits for a removal that is under way
-        if !self.damaged.is_empty() {
+        if !self.damaged.is_empty() || self.following.is_some() {
             return Ok(()); // nothing was changed
         }
         {

@@ -32,6 +32,7 @@ mod append;
 mod checkpoint;
 mod cut;
 mod decision;
+mod follow;
 mod leader_epochs;
 mod leftovers;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]

@@ -133,10 +133,19 @@ impl Log {
     ///
     /// `OffsetOutOfRange` outside `log_start..=log_end`; `CorruptRecord` where the batch headers do not hold.
     pub(crate) fn fetch(&self, offset: Offset, bytes_max: usize, at_least_one: bool) -> Result<Fetched> {
+        if self.following.is_some() && self.high_watermark() <= offset {
+            self.refresh()?;
+        }
         loop {
             let view = self.view.load();
             match self.fetch_in(&view, offset, (bytes_max, at_least_one)) {
                 // Its files went between a look at the segments and the use of one that was not open.
+                Err(error) if error.is_storage() && self.following.is_some() => {
+                    self.refresh()?;
+                    if self.is_current(&view) {
+                        return Err(error);
+                    }
+                }
                 Err(error) if error.is_storage() && !self.is_current(&view) => {}
                 outcome => return outcome,
             }

@@ -38,6 +38,7 @@ impl Log {
             let reason = "cleanup.policy is compact: records of such a topic go by their keys";
             return Err(Error::new(ErrorKind::PolicyViolation { reason }).in_partition(self.partition()));
         }
+        self.check_failure()?;
         let _removing = self.begin_removing()?;
         let high_watermark = self.high_watermark();
         if before < 0 || high_watermark < before {

@@ -41,4 +41,4 @@ pub(crate) use indexes::{Indexer, Indexes};
 pub(crate) use names::SegmentFile;
 pub(crate) use reader::{DamageAt, SegmentReader, bad_offsets, follows};
 pub(crate) use scan::{Damage, Scan, ScanOffsets, holds_batch_behind, scan};
-pub(crate) use segment::{End, Segment, SegmentPlace, SegmentWriter};
+pub(crate) use segment::{End, Segment, SegmentFollower, SegmentPlace, SegmentWriter};

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use super::indexes::{Indexer, Indexes};
 use super::names::{SegmentFile, segment_path};
 use super::reader::SegmentReader;
+use super::scan::{ScanOffsets, scan};
 use crate::record::Batch;
 use crate::sync::{Arc, ArcSwapOption, AtomicBool, AtomicU64, CachePadded, Mutex, Ordering, Weak};
-use crate::sys::{AppendFile, Disk, Evict, Eviction, Mapping, OpenFiles, OpenMode, WriteFailure};
+use crate::sys::{AppendFile, Disk, DiskFile, Evict, Eviction, Mapping, OpenFiles, OpenMode, WriteFailure};
 use crate::types::{FilePos, Offset, Timestamp};
 
 /// A `.log` file with its indexes. One writer appends to the active one; readers use all of them without a lock.
@@ -40,6 +41,8 @@ struct Files {
     /// The `.log` file of a segment that is written to. `None`: the content is durable and the index files say the same as
     /// the indexes.
     written: Option<Arc<AppendFile>>,
+    /// Whether another process may be appending: the map has room to grow and stays.
+    followed: bool,
     /// The largest timestamp, once it was asked for, of a segment that is not written to.
     largest_timestamp: Option<Option<(Timestamp, u32)>>,
     /// Whether the names are gone. Another segment may have them by now.
@@ -51,6 +54,15 @@ struct Files {
 pub(crate) struct SegmentWriter {
     reader: Arc<SegmentReader>,
     file: Arc<AppendFile>,
+    indexer: Indexer,
+}
+
+/// What shows the appends of another process. There is one at a time.
+#[derive(Debug)]
+pub(crate) struct SegmentFollower {
+    reader: Arc<SegmentReader>,
+    mapping: Arc<Mapping>,
+    file: Arc<dyn DiskFile>,
     indexer: Indexer,
 }
 
@@ -249,13 +261,63 @@ impl Segment {
                 let end = self.written();
                 let largest = self.reader()?.largest_timestamp(end);
                 let mut files = self.files.lock();
-                if files.written.is_none() && end == self.written() {
+                if files.written.is_none() && !files.followed && end == self.written() {
                     files.largest_timestamp = Some(largest);
                 }
                 largest
             }
         };
         Ok(largest.map(|(timestamp, relative)| (timestamp, self.base() + Offset::from(relative))))
+    }
+
+    /// A segment that another process may be appending to, and what follows it. It begins empty.
+    pub(crate) fn follow(place: SegmentPlace, capacity: FilePos) -> io::Result<(Self, SegmentFollower)> {
+        let file = place.disk.open(&place.path(SegmentFile::Log), OpenMode::Read)?;
+        let end = End { offset: place.base, file_pos: 0 };
+        let mapping = Arc::new(Mapping::new(file.as_file(), capacity, 0)?);
+        let indexes = Some(Indexes::default());
+        let reader = Arc::new(SegmentReader::new(place.clone(), Arc::clone(&mapping), end, indexes));
+        let indexer = Indexer::new(place.index_interval);
+        let segment = Segment::open(place, end);
+        segment.reader.store(Some(Arc::clone(&reader)));
+        segment.files.lock().followed = true;
+        Ok((segment, SegmentFollower { reader, mapping, file, indexer }))
+    }
+
+    /// Shows what another process has appended by now: the batches that are whole. With `durable` they are made durable
+    /// before they are shown.
+    pub(crate) fn catch_up(&self, follower: &mut SegmentFollower, durable: bool) -> io::Result<()> {
+        let from = self.written();
+        let SegmentFollower { reader, mapping, file, indexer } = follower;
+        let len = FilePos::try_from(file.len()?).unwrap_or(FilePos::MAX).min(mapping.capacity());
+        if len <= from.file_pos {
+            return Ok(());
+        }
+        let offsets = ScanOffsets { base: self.base(), from: from.offset, gaps_below: self.place.gaps_below };
+        let indexes = reader.indexes();
+        let found = scan(&**file, (from.file_pos, len), offsets, |file_pos, batch| {
+            indexer.note(self.base(), file_pos, batch, indexes);
+        })?;
+        if found.valid_end == from.file_pos {
+            return Ok(());
+        }
+        if durable {
+            file.sync()?;
+        }
+        mapping.publish(found.valid_end);
+        let end = End { offset: found.next_offset, file_pos: found.valid_end };
+        self.written.raise(self.base(), end);
+        self.show(end);
+        Ok(())
+    }
+
+    /// Nobody appends any more: the segment is one like any other, and ends where the next one begins.
+    pub(crate) fn end_following(self: &Arc<Self>, next_base: Offset) {
+        let end = End { offset: next_base, ..self.written() };
+        self.written.raise(self.base(), end);
+        self.show(end);
+        self.files.lock().followed = false;
+        self.note_open();
     }
 
     /// The time of the last change of the `.log` file.
@@ -288,7 +350,7 @@ impl Evict for Segment {
             return Eviction::Keep;
         }
         match self.files.try_lock() {
-            Some(files) if files.written.is_none() => {
+            Some(files) if files.written.is_none() && !files.followed => {
                 self.reader.store(None); // unmapped when the last slice of it is dropped
                 Eviction::Forget
             }

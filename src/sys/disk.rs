@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
@@ -83,6 +83,8 @@ pub(crate) struct DiskEntry {
     pub(crate) is_dir: bool,
     /// Bytes in the file.
     pub(crate) len: u64,
+    /// What tells the file from another one that has its name later.
+    pub(crate) inode: u64,
 }
 
 /// The file system of the machine.
@@ -103,6 +105,7 @@ impl Disk for RealDisk {
                     name: entry.file_name().to_string_lossy().into_owned(),
                     is_dir: metadata.is_dir(),
                     len: metadata.len(),
+                    inode: metadata.ino(),
                 })
             })
             .collect::<io::Result<Vec<_>>>()?;

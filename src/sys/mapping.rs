@@ -16,7 +16,7 @@ use crate::types::FilePos;
 /// What makes the slices sound, and who upholds it: bytes below the published end are never written again and never
 /// cut off while the map lives. [`AppendFile`](super::AppendFile), the only one that writes to a mapped file, writes
 /// behind the published end only and has no way to shrink the file below it; the lock of the data directory keeps
-/// other brokers out. What would break it: somebody who edits or truncates files of an open data directory by hand, or a
+/// other brokers out. A process that only reads publishes batches that it found whole, which the owner never cuts off. What would break it: somebody who edits or truncates files of an open data directory by hand, or a
 /// medium that loses a page (the process then gets SIGBUS).
 #[derive(Debug)]
 pub(crate) struct Mapping {
@@ -29,7 +29,7 @@ pub(crate) struct Mapping {
 impl Mapping {
     /// Maps `capacity` bytes of `file`, of which `published` are there and final. A capacity beyond the end of the
     /// file reserves address space for growth; it costs no memory.
-    pub(super) fn new(file: &File, capacity: FilePos, published: FilePos) -> io::Result<Self> {
+    pub(crate) fn new(file: &File, capacity: FilePos, published: FilePos) -> io::Result<Self> {
         debug_assert!(published <= capacity);
         let len = capacity.max(1) as usize; // a map of no bytes is an error on every system
         // SAFETY: the map is private to this struct and `slice` is the only way into it; see the contract above for
@@ -58,8 +58,9 @@ impl Mapping {
         self.published.load(Ordering::Acquire)
     }
 
-    /// Makes bytes up to `end` readable. The caller has written all of them.
-    pub(super) fn publish(&self, end: FilePos) {
+    /// Makes bytes up to `end` readable. They are there, and whoever writes the file never changes them: the caller has
+    /// written them, or found whole batches with the right checksums where another process writes.
+    pub(crate) fn publish(&self, end: FilePos) {
         debug_assert!(self.published() <= end && end <= self.capacity());
         self.published.store(end, Ordering::Release);
     }
