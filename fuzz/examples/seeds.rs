@@ -62,14 +62,13 @@ mod seeds {
         for (name, bytes) in FILES {
             save("files", name, bytes);
         }
-        fs::remove_dir_all(place.dir).unwrap();
     }
 
     const LOG: &str = "00000000000000000000.log";
 
     /// A directory with a topic and a group that reads it.
     fn engine() -> Place {
-        Place::new("seeds", |broker: &Broker| {
+        Place::new(|broker: &Broker| {
             broker.create_topic("t", 1, TopicConfig::new()).unwrap();
             let producer = broker.producer(ProducerConfig::new()).unwrap();
             for at in 0..6 {
@@ -95,7 +94,7 @@ mod seeds {
         let mut files = place.files.clone();
         files.insert("log-0/00000000000000000000.log".into(), log.to_vec());
         place.write(&files);
-        let broker = Broker::open(&place.dir).unwrap();
+        let broker = Broker::open(place.dir()).unwrap();
         let records = read_topic(&broker, "log").unwrap().remove(0);
         let joined = records.into_iter().map(|(_, key, value)| {
             let key = key.unwrap();
@@ -139,21 +138,33 @@ mod seeds {
         000000000000002a 00000031 00000000 02 45830b69 0000 00000001 ffffffffffffffff 0000018bcfe56805
         00000000000003e8 0007 0000000a 00000000";
 
-    /// Durability, then calls with what they take: see `ops`.
-    const OPS: [(&str, &[u8]); 4] = [
+    /// Seven bytes of settings, then calls with what they take: see `runner::decode`.
+    const OPS: [(&str, &[u8]); 6] = [
         (
             "send-poll-commit",
-            b"\x00\x02\x0f\x00\x03\x00\x09\x01\x00\x00\x40\x00\x07\x01\x00\x05\x05\x05\x05\x07\x0a\x00\x05",
+            b"\x00\x01\x00\x00\x00\x00\x00\x03\x01\x03\x02\x10\x00\x00\x03\x10\x00\x01\x02\x20\x00\x02\x05\x10\x00\x03\
+            \x0e\x11\x14\x01\x0e",
         ),
         (
             "many-segments",
-            b"\x02\x02\x0c\x00\x01\x02\xb0\x01\x02\x02\xb0\x00\x03\x02\xb0\x01\x04\x02\xb0\x00\x05\x02\xb0\x03\x00\xff\xff",
+            b"\x02\x00\x00\x01\x00\x00\x00\x03\x00\x03\x02\x90\x00\x00\x03\x90\x00\x01\x02\x90\x00\x02\x04\x90\xc0\x03\
+            \x09\x00\x00\x00\x07\x00\x05\xff\xff\x15",
         ),
         (
             "killed",
-            b"\x01\x00\x00\x00\x04\x00\x20\x0b\x01\x00\x08torntorn\x00\x00\x00\x04\x00\x20\x0b\x01\x01\x00\x05",
+            b"\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x20\x00\x00\x16\x01\x00\x08torntorn\x00\x00\x00\x02\x20\x00\x00\
+            \x16\x03\x00\x00\x20\x0e",
         ),
-        ("seek-behind-the-end", b"\x02\x00\x00\x00\x02\x00\x10\x05\x09\x00\x02\x07\x0b\x00\x05\x05"),
+        (
+            "retention",
+            b"\x00\x00\x00\x00\x01\x01\x00\x03\x00\x03\x02\x90\x00\x00\x02\x90\xc0\x01\x02\x90\x00\x02\x04\x90\xc0\x03\
+            \x0c\x16\x02\x00\x01\x09\x00\x00\x00\x0a\x00\x04\x16\x05\x00\x00\x50\x0c",
+        ),
+        (
+            "seek-behind-the-end",
+            b"\x02\x01\x00\x00\x00\x00\x00\x00\x00\x00\x02\x10\x00\x00\x0e\x13\x00\x04\x11\x15\x0e\x0e",
+        ),
+        ("unwaited", b"\x02\x00\x00\x00\x00\x00\x01\x03\x02\x03\x02\x60\x00\x00\x02\x60\x00\x01\x02\x60\x00\x02\x02\x60\x16\x04\x00\x01\x00"),
     ];
 
     /// File, edit, and what the edit takes: see `files`.

@@ -10,8 +10,8 @@ use thalweg::{
     Result, TopicConfig, TopicPartition,
 };
 
-use crate::input::Input;
 use crate::place::{self, Files, Log, Place};
+use crate::runner::input::Input;
 
 const TOPICS: [(&str, i32); 2] = [("left", 2), ("right", 1)];
 const GROUP: &str = "readers";
@@ -38,7 +38,7 @@ pub fn files(bytes: &[u8]) {
     let (files, touched) = template.damage(&mut Input::new(bytes));
     template.place.write(&files);
     for _ in 0..2 {
-        let broker = match Broker::open(&template.place.dir) {
+        let broker = match Broker::open(template.place.dir()) {
             Ok(broker) => broker,
             Err(error) => {
                 assert!(touched.contains(&None), "{error}");
@@ -88,7 +88,7 @@ struct Template {
 
 static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
     let mut logs = Vec::new();
-    let place = Place::new("files", |broker| {
+    let place = Place::new(|broker| {
         let producer = broker.producer(ProducerConfig::new()).unwrap();
         for (name, partitions) in TOPICS {
             let config = TopicConfig::new().internal_segment_bytes(600).index_interval_bytes(64).retention(None);

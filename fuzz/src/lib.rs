@@ -15,13 +15,15 @@ compile_error!("build this crate with RUSTFLAGS='--cfg fuzzing', or with cargo f
 #[cfg(fuzzing)]
 mod files;
 #[cfg(fuzzing)]
-mod input;
-#[cfg(fuzzing)]
 mod ops;
 #[cfg(fuzzing)]
 pub mod place;
 #[cfg(fuzzing)]
 mod recover;
+/// Shared with the tests of the crate.
+#[cfg(fuzzing)]
+#[path = "../../tests/model/runner/mod.rs"]
+pub mod runner;
 
 #[cfg(fuzzing)]
 pub use {files::files, ops::ops, recover::recover, thalweg::fuzzing::batch, thalweg::fuzzing::offsets};

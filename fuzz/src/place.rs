@@ -1,110 +1,41 @@
-//! Data directories that are made, damaged and read again.
+//! Data directories that are made, damaged and read again, and what they hold.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use thalweg::{Broker, FetchOptions, Offset, Records, TopicPartition};
+
+use crate::runner::directory::{Directory, filled};
+
+pub use crate::runner::directory::Files;
 
 /// The mark of a directory that was closed in order.
 pub const CLEAN_MARK: &str = ".kafka_cleanshutdown";
 
-/// The files of a directory and their content, by path below it.
-pub type Files = BTreeMap<PathBuf, Vec<u8>>;
-
 /// Offset, key and value of each record.
 pub type Log = Vec<(Offset, Option<Vec<u8>>, Option<Vec<u8>>)>;
 
-/// A data directory of this process, in memory where that is possible, which every input gets as it was made.
+/// A data directory of this process, which every input gets as it was made.
 pub struct Place {
-    /// Where it is.
-    pub dir: PathBuf,
+    directory: Directory,
     /// What it held when it was made.
     pub files: Files,
 }
 
 impl Place {
     /// Has a broker fill a directory.
-    pub fn new(target: &str, fill: impl FnOnce(&Broker)) -> Self {
-        let dir = memory().join(format!("{PREFIX}{}-{target}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir); // of an earlier process with this id
-        fs::create_dir(&dir).unwrap();
-        let broker = Broker::open(&dir).unwrap();
-        fill(&broker);
-        broker.close().unwrap();
-        keep_one_offsets_partition(&dir);
-        Broker::open(&dir).unwrap().close().unwrap();
-        let files = read(&dir);
-        Place { dir, files }
+    pub fn new(fill: impl FnOnce(&Broker)) -> Self {
+        Place { files: filled(fill), directory: Directory::create() }
+    }
+
+    /// Where it is.
+    pub fn dir(&self) -> &Path {
+        self.directory.dir()
     }
 
     /// Makes it hold `files` and nothing else.
     pub fn write(&self, files: &Files) {
-        fs::remove_dir_all(&self.dir).unwrap();
-        fs::create_dir(&self.dir).unwrap();
-        for (path, content) in files {
-            let path = self.dir.join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
-        }
+        self.directory.write(files);
     }
-}
-
-/// Leaves the one partition of `__consumer_offsets` that has records, as a Kafka broker that is set to have one would:
-/// opening 50 of them takes longer than everything else. The next open adopts it.
-fn keep_one_offsets_partition(dir: &Path) {
-    let mut kept = 0;
-    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
-        let path = entry.path();
-        if !entry.file_name().to_string_lossy().starts_with("__consumer_offsets") {
-            continue;
-        } else if path.is_file() {
-            fs::remove_file(path).unwrap();
-        } else if fs::metadata(path.join("00000000000000000000.log")).unwrap().len() == 0 {
-            fs::remove_dir_all(path).unwrap();
-        } else {
-            fs::rename(path, dir.join("kept")).unwrap();
-            kept += 1;
-        }
-    }
-    assert!(kept <= 1, "fill a directory with the commits of one group");
-    if kept == 1 {
-        fs::rename(dir.join("kept"), dir.join("__consumer_offsets-0")).unwrap();
-    }
-}
-
-/// A file system in memory, or else the directory for temporary files. A fuzzer ends without cleaning up, so what others
-/// that have ended left behind is removed.
-fn memory() -> PathBuf {
-    let memory = Path::new("/dev/shm");
-    let memory = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    for entry in fs::read_dir(&memory).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            let _ = fs::remove_dir_all(entry.path()); // another new one may have been faster
-        }
-    }
-    memory
-}
-
-const PREFIX: &str = "thalweg-fuzz-";
-
-/// What `dir` holds. Files that a broker removes meanwhile are not in it.
-pub fn read(dir: &Path) -> Files {
-    let mut files = Files::new();
-    let mut dirs = vec![dir.to_owned()];
-    while let Some(next) = dirs.pop() {
-        for entry in fs::read_dir(next).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                dirs.push(path);
-            } else if let Ok(content) = fs::read(&path) {
-                files.insert(path.strip_prefix(dir).unwrap().to_owned(), content);
-            }
-        }
-    }
-    files
 }
 
 /// Everything a topic holds, partition by partition; the first error instead, if there is one.

@@ -24,8 +24,8 @@ pub fn recover(bytes: &[u8]) {
 /// The log opens, whatever it holds. What can be read, and a record that is sent then, are there again after a clean and
 /// after an unclean end.
 fn recover_log(bytes: &[u8]) {
-    let Place { dir, files } = &*PLACE;
-    let mut files = files.clone();
+    let dir = PLACE.dir();
+    let mut files = PLACE.files.clone();
     files.insert(LOG.into(), bytes.to_vec());
     PLACE.write(&files);
 
@@ -87,7 +87,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
 
 /// A directory with an empty topic, as a broker leaves it that did not end in order.
 static PLACE: LazyLock<Place> = LazyLock::new(|| {
-    let mut place = Place::new("recover", |broker| {
+    let mut place = Place::new(|broker| {
         broker.create_topic(TOPIC, 1, TopicConfig::new()).unwrap();
     });
     place.files.remove(Path::new(CLEAN_MARK)).unwrap();
