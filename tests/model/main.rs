@@ -12,6 +12,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test that fails should fail at once and say where")]
 #![expect(unreachable_pub, reason = "the fuzz crate includes the runner")]
 
+mod found;
 mod properties;
 mod runner;
 mod sabotage;
