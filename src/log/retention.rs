@@ -108,9 +108,10 @@ impl Log {
         });
         let by_age = self.config().get_retention().map_or(0, |limit| {
             let limit = Timestamp::try_from(limit.as_millis()).unwrap_or(Timestamp::MAX);
-            candidates().take_while(|segment| now.saturating_sub(self.largest_timestamp(segment, now)) > limit).count()
+            let behind = candidates().skip(by_size);
+            behind.take_while(|segment| now.saturating_sub(self.largest_timestamp(segment, now)) > limit).count()
         });
-        by_size.max(by_age)
+        by_size + by_age
     }
 
     /// The largest timestamp of a segment's records; where none has one, the time of the last change of its file.

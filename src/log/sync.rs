@@ -53,8 +53,9 @@ impl Log {
         }
         for segment in view.segments_from(self.durable()) {
             let end = segment.sync().map_err(|error| self.not_synced(segment, error))?;
-            self.durable.fetch_max(end.offset, Ordering::Release);
+            // Visible first: who finds them durable may look for them.
             segment.show(end);
+            self.durable.fetch_max(end.offset, Ordering::Release);
         }
         Ok(())
     }

@@ -20,9 +20,9 @@ impl Log {
     /// Removes what the settings let go.
     pub fn retain(&mut self) {
         self.remove_below_start();
-        // Kafka looks for age behind what went for its size, so that one run can take more than either alone. The engine
-        // looks for both from the oldest segment on, and the next run takes the rest.
-        let count = self.count_over_size().max(self.count_expired());
+        // Age is looked at behind what goes for its size.
+        let over_size = self.count_over_size();
+        let count = over_size + self.count_expired(over_size);
         if 0 < count && count == self.segments.len() {
             self.segments.push(Segment { base: self.end(), batches: Vec::new() });
         }
@@ -47,12 +47,12 @@ impl Log {
         self.segments.iter().take_while(goes).count()
     }
 
-    /// Segments whose records are all older than `retention.ms`.
-    fn count_expired(&self) -> usize {
+    /// Segments from number `from` on whose records are all older than `retention.ms`.
+    fn count_expired(&self, from: usize) -> usize {
         if !self.setup.day_of_retention || self.sabotage == Sabotage::NeverExpire {
             return 0;
         }
         let expired = |segment: &&Segment| segment.max_timestamp().is_some_and(|timestamp| timestamp < FUTURE);
-        self.segments.iter().take_while(expired).count()
+        self.segments.iter().skip(from).take_while(expired).count()
     }
 }
