@@ -77,7 +77,7 @@ mod topic;
 mod types;
 
 pub use broker::Broker;
-pub use config::{AutoOffsetReset, CleanupPolicy, ConsumerConfig, ProducerConfig, TopicConfig};
+pub use config::{AutoOffsetReset, CleanupPolicy, ConsumerConfig, IsolationLevel, ProducerConfig, TopicConfig};
 pub use consumer::{Consumer, ConsumerRecord, ConsumerRecords};
 pub use error::{Error, ErrorKind, Result};
 pub use group::OffsetAndMetadata;

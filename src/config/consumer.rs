@@ -23,6 +23,7 @@ pub struct ConsumerConfig {
     fetch_max_bytes: usize,
     max_partition_fetch_bytes: usize,
     check_crcs: bool,
+    isolation_level: IsolationLevel,
 }
 
 /// Where a consumer begins in a partition for which its group has no committed offset, or whose records at its position
@@ -40,6 +41,22 @@ pub enum AutoOffsetReset {
     None,
 }
 
+/// Which records of transactions a reader gets. Those that are in no transaction come at both levels.
+///
+/// Nothing here writes transactions: they are in logs that Apache Kafka wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum IsolationLevel {
+    /// `read_uncommitted`: all, also those of transactions that were aborted.
+    #[default]
+    ReadUncommitted,
+    /// `read_committed`: those of committed transactions. A transaction that never ended in the log is passed over like
+    /// an aborted one, and what lies behind it is read: nobody can end it any more. Kafka's readers stop before it.
+    ///
+    /// The first reader that meets a transaction has the batch headers of the whole partition read, once.
+    ReadCommitted,
+}
+
 impl ConsumerConfig {
     /// Kafka's defaults.
     pub fn new() -> Self {
@@ -52,6 +69,7 @@ impl ConsumerConfig {
             fetch_max_bytes: 52_428_800,
             max_partition_fetch_bytes: 1_048_576,
             check_crcs: true,
+            isolation_level: IsolationLevel::ReadUncommitted,
         }
     }
 
@@ -113,6 +131,13 @@ impl ConsumerConfig {
         self
     }
 
+    /// `isolation.level`: which records of transactions are returned. Default
+    /// [`ReadUncommitted`](IsolationLevel::ReadUncommitted).
+    pub fn isolation_level(mut self, level: IsolationLevel) -> Self {
+        self.isolation_level = level;
+        self
+    }
+
     pub(crate) fn get_group_id(&self) -> Option<&str> {
         self.group_id.as_deref()
     }
@@ -140,6 +165,10 @@ impl ConsumerConfig {
 
     pub(crate) fn get_check_crcs(&self) -> bool {
         self.check_crcs
+    }
+
+    pub(crate) fn get_isolation_level(&self) -> IsolationLevel {
+        self.isolation_level
     }
 
     pub(crate) fn check(&self) -> Result<()> {

@@ -8,6 +8,6 @@ mod keys;
 mod producer;
 mod topic;
 
-pub use consumer::{AutoOffsetReset, ConsumerConfig};
+pub use consumer::{AutoOffsetReset, ConsumerConfig, IsolationLevel};
 pub use producer::ProducerConfig;
 pub use topic::{CleanupPolicy, TopicConfig};

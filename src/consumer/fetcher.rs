@@ -6,6 +6,7 @@ use super::records::ConsumerRecords;
 use super::subscription::{PartitionState, Subscription};
 use crate::config::{AutoOffsetReset, ConsumerConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::topic::FetchOptions;
 use crate::types::Offset;
 
 /// Takes up to `max.poll.records` records, fetching where nothing is buffered. `failed` gets the first error of a
@@ -57,7 +58,8 @@ fn fetch_one(
     config: &ConsumerConfig,
 ) -> Result<usize> {
     let Some(position) = state.position else { return Ok(0) };
-    let fetched = match state.partition.fetch_within(position, bytes_max, at_least_one) {
+    let options = FetchOptions::new().max_bytes(bytes_max).isolation_level(config.get_isolation_level());
+    let fetched = match state.partition.fetch_within(position, &options, at_least_one) {
         Ok(fetched) => fetched,
         Err(error) => return reset(state, config.get_auto_offset_reset(), error).map(|()| 0),
     };

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::machine::GroupMachine;
 use super::offsets::{CoordinatorRecord, OffsetAndMetadata, partition_for_group};
 use crate::clock::Clock;
-use crate::config::{CleanupPolicy, TopicConfig};
+use crate::config::{CleanupPolicy, IsolationLevel, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{BatchBuilder, Compression};
 use crate::sync::{Arc, Mutex};
@@ -177,12 +177,13 @@ impl Coordinator {
     }
 }
 
-/// Applies every record of one partition, in order.
+/// Applies every record of one partition, in order, but for commits that were part of an aborted transaction.
 fn replay(partition: &Partition, machine: &mut GroupMachine) -> Result<()> {
     let mut offset = partition.log_start()?;
     let end = partition.high_watermark()?;
+    let committed = FetchOptions::new().isolation_level(IsolationLevel::ReadCommitted);
     while offset < end {
-        let records = partition.fetch(offset, &FetchOptions::new())?.decode(true)?;
+        let records = partition.fetch(offset, &committed)?.decode(true)?;
         for record in &records {
             let key = record.key().unwrap_or_default();
             let decoded = CoordinatorRecord::decode(key, record.value()).map_err(|malformed| {

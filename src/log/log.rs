@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::follow::Following;
 use super::seal::{Seal, Sealed};
+use super::transactions::TransactionList;
 use super::view::View;
 use crate::config::TopicConfig;
 use crate::error::{Error, Result};
@@ -43,6 +44,8 @@ pub(crate) struct Log {
     pub(super) damaged: Vec<DamagedRange>,
     /// How the log follows the process that owns it, if this one does not.
     pub(super) following: Option<Mutex<Following>>,
+    /// What is not committed, once a reader had to know.
+    pub(super) transactions: TransactionList,
     /// Why nothing more is appended. Set once, by damage, a failed sync, a torn write or a panic.
     pub(super) failure: OnceLock<Error>,
 }
@@ -124,6 +127,7 @@ impl Log {
             following: None,
             leader_epoch: start.leader_epoch,
             damaged: start.damaged,
+            transactions: TransactionList::default(),
             place,
         }
     }

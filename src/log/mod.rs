@@ -48,6 +48,7 @@ mod seal;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod transactions;
 mod view;
 
 pub(crate) use append::Appended;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::log::Log;
 use super::records::{Decode, Records};
+use super::transactions::Transactions;
 use super::view::View;
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::{DamageAt, End, Segment, SegmentReader};
@@ -27,6 +28,8 @@ pub struct Fetched {
     log_start: Offset,
     inflated_max: usize,
     gaps_below: Offset,
+    /// What is to be passed over, if only committed records are to be shown and there may be others.
+    pub(super) transactions: Option<Arc<Transactions>>,
 }
 
 /// Whole batches of one segment.
@@ -60,7 +63,7 @@ impl Fetched {
     }
 
     /// The slices, as reference-counted bytes that a server can send unchanged: batches end to end, in offset order.
-    /// The first batch may begin below the offset that was asked for.
+    /// The first batch may begin below the offset that was asked for. Whatever the isolation level, everything is there.
     pub fn slices(&self) -> impl Iterator<Item = Bytes> + '_ {
         self.slices.iter().map(Slice::share)
     }
@@ -96,7 +99,8 @@ impl Fetched {
     }
 
     /// Checks the batches, inflates compressed ones, and gives access to the records from [`offset`](Fetched::offset)
-    /// on. With `check_crcs` the checksum of every batch is compared (Kafka's `check.crcs`); its framing always is.
+    /// on; fetched at [`ReadCommitted`](crate::IsolationLevel::ReadCommitted), to the committed ones. With `check_crcs` the
+    /// checksum of every batch is compared (Kafka's `check.crcs`); its framing always is.
     ///
     /// # Errors
     ///
@@ -133,12 +137,21 @@ impl Log {
     ///
     /// `OffsetOutOfRange` outside `log_start..=log_end`; `CorruptRecord` where the batch headers do not hold.
     pub(crate) fn fetch(&self, offset: Offset, bytes_max: usize, at_least_one: bool) -> Result<Fetched> {
+        self.fetch_by(offset, |view| self.fetch_in(view, offset, (bytes_max, at_least_one)).map(Some))
+    }
+
+    /// Calls `fetch` with the segments of the log, and again where others are needed.
+    pub(super) fn fetch_by(
+        &self,
+        offset: Offset,
+        fetch: impl Fn(&View) -> Result<Option<Fetched>>,
+    ) -> Result<Fetched> {
         if self.following.is_some() && self.high_watermark() <= offset {
             self.refresh()?;
         }
         loop {
             let view = self.view.load();
-            match self.fetch_in(&view, offset, (bytes_max, at_least_one)) {
+            match fetch(&view) {
                 // Its files went between a look at the segments and the use of one that was not open.
                 Err(error) if error.is_storage() && self.following.is_some() => {
                     self.refresh()?;
@@ -147,7 +160,9 @@ impl Log {
                     }
                 }
                 Err(error) if error.is_storage() && !self.is_current(&view) => {}
-                outcome => return outcome,
+                Err(error) => return Err(error),
+                Ok(Some(fetched)) => return Ok(fetched),
+                Ok(None) => {}
             }
         }
     }
@@ -162,7 +177,12 @@ impl Log {
         Arc::ptr_eq(&self.view.load(), view)
     }
 
-    fn fetch_in(&self, view: &View, offset: Offset, (bytes_max, at_least_one): (usize, bool)) -> Result<Fetched> {
+    pub(super) fn fetch_in(
+        &self,
+        view: &View,
+        offset: Offset,
+        (bytes_max, at_least_one): (usize, bool),
+    ) -> Result<Fetched> {
         let (end_base, end) = view.high_watermark();
         let end_offset = end.offset;
         let (log_start, log_end) = (self.log_start(), self.at_least_damaged(view.log_end()));
@@ -181,6 +201,7 @@ impl Log {
             high_watermark: self.at_least_damaged(end.offset),
             log_start,
             gaps_below: self.place.gaps_below,
+            transactions: None,
             inflated_max: self.inflated_max(),
         };
         let mut left = bytes_max;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::read::{Fetched, Slice};
+use super::transactions::Outcome;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Batch, Batches, Compression, Malformed, Record, RecordIter};
 use crate::segment::{bad_offsets, follows};
@@ -12,7 +13,8 @@ use crate::types::{Offset, TopicPartition};
 /// compressed batches have been copied, by inflating them.
 ///
 /// It owns what it shows: it borrows from nobody, can be sent to other threads, and stays what it is when records are
-/// deleted or the broker is closed. Control records and holes that compaction left are passed over.
+/// deleted or the broker is closed. Control records and holes that compaction left are passed over, and what is not committed
+/// where only committed records were asked for.
 #[derive(Clone, Debug)]
 pub struct Records {
     partition: TopicPartition,
@@ -198,6 +200,30 @@ pub(super) struct Decode<'a> {
     expected: Option<Offset>,
 }
 
+/// What a batch that was checked adds.
+enum Checked {
+    /// Records that can be read where they lie.
+    Plain,
+    /// Records, inflated.
+    Inflated(Bytes),
+    /// None: its records are not committed.
+    PassedOver,
+}
+
+/// Why a batch cannot be shown.
+#[derive(Clone, Copy)]
+enum Unreadable {
+    Malformed(Malformed),
+    /// Whether it is committed is not known.
+    UnknownOutcome,
+}
+
+impl From<Malformed> for Unreadable {
+    fn from(malformed: Malformed) -> Self {
+        Unreadable::Malformed(malformed)
+    }
+}
+
 impl<'a> Decode<'a> {
     pub(super) fn new(fetched: &'a Fetched, check_crcs: bool) -> Self {
         let next_offset = if fetched.is_empty() { fetched.next_offset() } else { fetched.offset() };
@@ -207,10 +233,10 @@ impl<'a> Decode<'a> {
 
     pub(super) fn run(mut self) -> Result<Records> {
         for slice in self.fetched.parts() {
-            if let Err((position, malformed)) = self.decode_slice(slice) {
+            if let Err((position, unreadable)) = self.decode_slice(slice) {
                 // Records before the damage are given out; asked for again, the damage comes first.
                 if self.records.chunks.is_empty() {
-                    return Err(self.error(slice, position, malformed));
+                    return Err(self.error(slice, position, unreadable));
                 }
                 break;
             }
@@ -219,55 +245,66 @@ impl<'a> Decode<'a> {
         Ok(self.records)
     }
 
-    fn decode_slice(&mut self, slice: &Slice) -> std::result::Result<(), (usize, Malformed)> {
+    fn decode_slice(&mut self, slice: &Slice) -> std::result::Result<(), (usize, Unreadable)> {
         let mut plain_from = 0; // where the batches begin that are not in a chunk yet
         let mut batches = Batches::new(slice.bytes());
         for batch in batches.by_ref() {
-            let outcome = batch.and_then(|(position, batch)| {
-                let inflated = self.check(&batch).map_err(|malformed| (position, malformed))?;
-                Ok((position, batch, inflated))
+            let outcome = batch.map_err(|(position, malformed)| (position, malformed.into()));
+            let outcome = outcome.and_then(|(position, batch)| {
+                let checked = self.check(&batch).map_err(|unreadable| (position, unreadable))?;
+                Ok((position, batch, checked))
             });
-            let (position, batch, inflated) = match outcome {
+            let (position, batch, checked) = match outcome {
                 Ok(checked) => checked,
-                Err((position, malformed)) => {
+                Err((position, unreadable)) => {
                     self.push_chunk(slice, plain_from, position, None);
-                    return Err((position, malformed));
+                    return Err((position, unreadable));
                 }
             };
-            if let Some(inflated) = inflated {
+            let shown = !batch.is_control() && !matches!(checked, Checked::PassedOver);
+            if !matches!(checked, Checked::Plain) {
                 self.push_chunk(slice, plain_from, position, None);
                 plain_from = position + batch.size();
+            }
+            if let Checked::Inflated(inflated) = checked {
                 self.push_chunk(slice, position, plain_from, Some(inflated));
             }
-            if !batch.is_control() {
+            if shown {
                 self.records.count += usize::try_from(batch.record_count()).unwrap_or(0);
             }
             self.expected = Some(batch.next_offset());
             self.records.next_offset = batch.next_offset();
         }
         self.push_chunk(slice, plain_from, batches.position(), None);
-        if batches.torn() {
-            return Err((batches.position(), Malformed::SizeBeyondEnd));
-        }
-        Ok(())
+        if batches.torn() { Err((batches.position(), Malformed::SizeBeyondEnd.into())) } else { Ok(()) }
     }
 
-    /// Checks one batch, and inflates it if it is compressed.
-    fn check(&self, batch: &Batch<'_>) -> std::result::Result<Option<Bytes>, Malformed> {
+    /// Checks one batch, and inflates it if it is compressed and to be shown.
+    fn check(&self, batch: &Batch<'_>) -> std::result::Result<Checked, Unreadable> {
         let follows = self.expected.is_none_or(|expected| follows(batch, expected, self.fetched.gaps_below()));
         if !follows || batch.last_offset() < self.fetched.offset() {
-            return Err(bad_offsets(batch));
+            return Err(bad_offsets(batch).into());
         }
         if self.check_crcs {
             batch.verify_crc()?;
         }
+        if batch.is_transactional()
+            && !batch.is_control()
+            && let Some(transactions) = &self.fetched.transactions
+        {
+            match transactions.outcome(batch) {
+                Outcome::Committed => {}
+                Outcome::NotCommitted => return Ok(Checked::PassedOver),
+                Outcome::Unknown => return Err(Unreadable::UnknownOutcome),
+            }
+        }
         if batch.compression()? == Compression::None {
             batch.check_records(batch.records_bytes())?;
-            return Ok(None);
+            return Ok(Checked::Plain);
         }
         let mut inflated = Vec::new();
         batch.check_records(batch.records_area(&mut inflated, self.fetched.inflated_max())?)?;
-        Ok(Some(Bytes::from(inflated)))
+        Ok(Checked::Inflated(Bytes::from(inflated)))
     }
 
     fn push_chunk(&mut self, slice: &Slice, from: usize, to: usize, inflated: Option<Bytes>) {
@@ -289,13 +326,21 @@ impl<'a> Decode<'a> {
     }
 
     #[cold]
-    fn error(&self, slice: &Slice, position: usize, malformed: Malformed) -> Error {
-        let kind = match malformed {
-            Malformed::UnsupportedCompression(codec) => ErrorKind::UnsupportedCompression { codec },
-            malformed => {
-                let offset = self.expected.unwrap_or(0).max(self.fetched.offset());
-                ErrorKind::CorruptRecord { offset, reason: malformed.to_string() }
+    fn error(&self, slice: &Slice, position: usize, unreadable: Unreadable) -> Error {
+        let corrupt = |reason: String| {
+            let offset = self.expected.unwrap_or(0).max(self.fetched.offset());
+            ErrorKind::CorruptRecord { offset, reason }
+        };
+        let kind = match unreadable {
+            Unreadable::Malformed(Malformed::UnsupportedCompression(codec)) => {
+                ErrorKind::UnsupportedCompression { codec }
             }
+            Unreadable::Malformed(malformed) => corrupt(malformed.to_string()),
+            Unreadable::UnknownOutcome => corrupt(
+                "the log is damaged where this transaction may have ended, so that it is not known whether it was \
+                 committed; read_uncommitted shows its records"
+                    .to_owned(),
+            ),
         };
         Error::new(kind)
             .in_partition(self.fetched.partition())

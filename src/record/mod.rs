@@ -78,6 +78,7 @@ mod varint;
 
 pub(crate) use batch::{Batch, Batches};
 pub(crate) use builder::{BatchBuilder, assign, stamp_log_append_time};
+pub(crate) use control::ControlType;
 pub use header::Compression;
 pub(crate) use header::HEADER_LEN;
 pub(crate) use malformed::Malformed;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::flusher::{Flush, Flusher};
 use super::waiters::Waiters;
 use crate::clock::Clock;
+use crate::config::IsolationLevel;
 use crate::error::{Error, Result};
 use crate::log::{Appended, Fetched, Log, OffsetSpec, Removed, TimestampOffset};
 use crate::sync::{Arc, AtomicBool, Ordering};
@@ -31,22 +32,30 @@ pub struct Partition {
     seal_requested: AtomicBool,
 }
 
-/// How much a fetch may return.
+/// What a fetch may return.
 #[derive(Clone, Debug)]
 pub struct FetchOptions {
     max_bytes: usize,
+    isolation_level: IsolationLevel,
 }
 
 impl FetchOptions {
-    /// At most 50 MiB, Kafka's default of `fetch.max.bytes`.
+    /// At most 50 MiB, Kafka's default of `fetch.max.bytes`, at `read_uncommitted`.
     pub fn new() -> Self {
-        FetchOptions { max_bytes: 52_428_800 }
+        FetchOptions { max_bytes: 52_428_800, isolation_level: IsolationLevel::ReadUncommitted }
     }
 
     /// Kafka's `fetch.max.bytes`: at most this many bytes of batches are returned, but the first batch in any case, so
     /// that no batch is too large to be read.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
+        self
+    }
+
+    /// Kafka's `isolation.level`: which records of transactions [`decode`](Fetched::decode) shows. It does not change which
+    /// batches are returned.
+    pub fn isolation_level(mut self, level: IsolationLevel) -> Self {
+        self.isolation_level = level;
         self
     }
 }
@@ -135,7 +144,7 @@ impl Partition {
     /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) outside `log_start..=log_end`, with these numbers;
     /// [`CorruptRecord`](crate::ErrorKind::CorruptRecord) where the batch headers do not hold.
     pub fn fetch(&self, offset: Offset, options: &FetchOptions) -> Result<Fetched> {
-        self.log()?.fetch(offset, options.max_bytes, true)
+        self.log()?.fetch_isolated(options.isolation_level, offset, options.max_bytes, true)
     }
 
     /// Deletes the records below `before` and returns the new first offset, which is larger than `before` if the log
@@ -174,8 +183,8 @@ impl Partition {
     }
 
     /// As [`fetch`](Partition::fetch); without `at_least_one` also the first batch must fit.
-    pub(crate) fn fetch_within(&self, offset: Offset, bytes_max: usize, at_least_one: bool) -> Result<Fetched> {
-        self.log()?.fetch(offset, bytes_max, at_least_one)
+    pub(crate) fn fetch_within(&self, offset: Offset, options: &FetchOptions, at_least_one: bool) -> Result<Fetched> {
+        self.log()?.fetch_isolated(options.isolation_level, offset, options.max_bytes, at_least_one)
     }
 
     /// The log, or the error with which it could not be opened.
