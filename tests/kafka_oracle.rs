@@ -1,26 +1,88 @@
-//! Apache Kafka's own dump tool over a directory that thalweg wrote. Skips where Kafka is not installed; see
-//! `tests/kafka/README.md`.
+//! Apache Kafka itself over directories that thalweg wrote, and the other way round: its dump tool, its broker, its
+//! consumer. Skips where Kafka is not installed; see `tests/kafka/README.md`.
 
 #![expect(clippy::print_stdout, reason = "a skip is said")]
 #![expect(clippy::unwrap_used, reason = "a test that fails should fail at once")]
 
+#[path = "kafka/compare.rs"]
+mod compare;
+
+use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use compare::{compare, listed};
 use thalweg::{Broker, ConsumerConfig, Durability, OffsetAndMetadata, ProducerConfig, ProducerRecord, TopicConfig};
 use thalweg::{TimestampType, TopicPartition};
 
 /// Exit code of the scripts where Kafka or Java is missing.
 const SKIPPED: i32 = 77;
 
-fn check(directory: &Path) -> Option<Output> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/check.sh");
-    let output = Command::new("bash").arg(script).arg(directory).output().unwrap();
+/// Runs a script of `tests/kafka`; `None` where Kafka is missing, which is said.
+fn script(name: &str, arguments: &[&str]) -> Option<Output> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka").join(name);
+    // A broker that a killed test leaves ends by itself.
+    let output = Command::new("bash").arg(script).args(arguments).env("THALWEG_KAFKA_TTL", "120").output().unwrap();
     if output.status.code() == Some(SKIPPED) {
         println!("skipped: {}", String::from_utf8_lossy(&output.stderr).trim());
         return None;
     }
     Some(output)
+}
+
+/// As [`script`], and it has to succeed.
+fn run(name: &str, arguments: &[&str]) -> Option<()> {
+    let output = script(name, arguments)?;
+    assert!(output.status.success(), "{name} {arguments:?}: {}", text(&output));
+    Some(())
+}
+
+fn check(directory: &Path) -> Option<Output> {
+    script("check.sh", &[directory.to_str().unwrap()])
+}
+
+/// A place for a real broker, which is stopped at the end, whatever happens.
+struct Kafka {
+    dir: tempfile::TempDir,
+    port: u16,
+}
+
+impl Kafka {
+    /// Two ports in a row that are free: the second is the controller's.
+    fn new() -> Self {
+        let pair = |_| {
+            let first = TcpListener::bind(("127.0.0.1", 0)).ok()?;
+            let port = first.local_addr().ok()?.port();
+            TcpListener::bind(("127.0.0.1", port.checked_add(1)?)).ok().map(|_| port)
+        };
+        Kafka { dir: tempfile::tempdir().unwrap(), port: (0..100).find_map(pair).unwrap() }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn server(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Has Kafka's own consumer list every record, at both isolation levels, into `self.dir`.
+    fn list(&self) -> Option<()> {
+        let reader = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/Reader.java");
+        run("run.sh", &[reader.to_str().unwrap(), &self.server(), self.dir.path().to_str().unwrap()])
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        if self.dir.path().join("data").exists() {
+            let stopped = script("broker.sh", &["stop", &self.path("data")]);
+            if !std::thread::panicking() {
+                assert!(stopped.is_none_or(|output| output.status.success()));
+            }
+        }
+    }
 }
 
 fn text(output: &Output) -> String {
@@ -77,9 +139,56 @@ fn kafkas_dump_tool_would_complain() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path());
     let path = dir.path().join("dense-0/00000000000000000000.index");
-    let mut index = std::fs::read(&path).unwrap();
+    let mut index = fs::read(&path).unwrap();
     index[3] += 1; // an offset that is not the last one of its batch
-    std::fs::write(&path, index).unwrap();
+    fs::write(&path, index).unwrap();
     let Some(output) = check(dir.path()) else { return };
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+}
+
+#[test]
+fn kafkas_consumer_reads_what_thalweg_wrote() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path());
+    let kafka = Kafka::new();
+    let (logs, data, port) = (dir.path().to_str().unwrap(), kafka.path("data"), kafka.port.to_string());
+    let Some(()) = run("adopt.sh", &[logs, &data, &port]).and_then(|()| kafka.list()) else { return };
+    let broker = Broker::open(dir.path()).unwrap();
+    assert_eq!(compare(&broker, kafka.dir.path(), 1 << 20), 2 * 3000, "both levels have every record");
+    // Which records those are, said once more by whoever wrote them.
+    let dense = &listed(kafka.dir.path())[&TopicPartition::new("dense", 0)];
+    assert!(dense.uncommitted.iter().map(|row| row.0).eq(0..1000));
+    let row = "dense\t0\t10\t\tvalue 10value 10value 10\t1699999990100\th=v,h=\\N";
+    assert_eq!(dense.uncommitted[10].1, row);
+}
+
+#[test]
+fn thalweg_reads_what_kafka_wrote_just_now() {
+    let kafka = Kafka::new();
+    let (data, lists, port) = (kafka.path("data"), kafka.path("lists"), kafka.port.to_string());
+    // What the fixture has, written anew: other producer ids, other times, another cleaner's pass. And all of the
+    // broker's files.
+    let Some(()) = run("transactions.sh", &[&data, &lists, &port]) else { return };
+    let copy = tempfile::tempdir().unwrap();
+    copy_all(&Path::new(&data).join("logs"), copy.path());
+    for open in ["copied", "closed in order"] {
+        let broker = Broker::open(copy.path()).unwrap();
+        assert!(broker.recovery().failed.is_empty(), "{open}: {}", broker.recovery());
+        for max_bytes in [1, 1000, 1 << 20] {
+            assert!(compare(&broker, Path::new(&lists), max_bytes) > 250);
+        }
+        broker.close().unwrap();
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            fs::create_dir(&to).unwrap();
+            copy_all(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), &to).unwrap();
+        }
+    }
 }

@@ -2,28 +2,14 @@
 # Makes tests/fixtures/kafka-<version>-transactions/ anew with a real broker:
 # partitions with transactions, and what Kafka's own consumer reads in them.
 #   make-transactions.sh [OUT_DIR [PORT]]
-# Exit 77: no cache or no java. A broker that nobody else stops is stopped.
+# Exit 77: no cache or no java.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/common.sh"
-need_cache
 out=${1:-$here/../fixtures/kafka-$KAFKA_VERSION-transactions}
-port=${2:-29092}
-server=127.0.0.1:$port
 work=$(mktemp -d)
-finish() {
-    "$here/broker.sh" stop "$work/data" >/dev/null 2>&1 || true
-    rm -rf "$work"
-}
-trap finish EXIT
-
-mkdir -p "$work/data" "$work/out"
-# Compaction and deletion at once, and no retention by the records' old times.
-"$here/broker.sh" start "$work/data" "$port" log.retention.ms=-1 log.cleaner.backoff.ms=50 \
-    log.initial.task.delay.ms=100 log.retention.check.interval.ms=200 log.segment.delete.delay.ms=0 >/dev/null
-"$here/run.sh" "$here/Transactions.java" "$server" "$work/data/logs"
-"$here/run.sh" "$here/Reader.java" "$server" "$work/out"
-"$here/broker.sh" stop "$work/data"
+trap 'rm -rf "$work"' EXIT
+"$here/transactions.sh" "$work/data" "$work/out" "${2:-29092}"
 
 for dir in "$work"/data/logs/*-[0-9]*; do
     case ${dir##*/} in
