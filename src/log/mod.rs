@@ -49,6 +49,8 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod transactions;
+#[cfg(test)]
+mod transactions_tests;
 mod view;
 
 pub(crate) use append::Appended;

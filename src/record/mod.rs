@@ -77,6 +77,8 @@ mod record;
 mod varint;
 
 pub(crate) use batch::{Batch, Batches};
+#[cfg(test)]
+pub(crate) use builder::BatchFields;
 pub(crate) use builder::{BatchBuilder, assign, stamp_log_append_time};
 pub(crate) use control::ControlType;
 pub use header::Compression;
