@@ -45,8 +45,8 @@
 //! # What this version does not do
 //!
 //! A group has one member at a time. Nothing is compacted: the internal topic of committed offsets grows, if slowly.
-//! Topics cannot be removed or changed. There are no transactions and no idempotent producers. It runs on Linux, on local
-//! file systems.
+//! Topics cannot be removed or changed. There are no transactions and no idempotent producers, but those in logs that Kafka
+//! wrote are read at either [`IsolationLevel`]. It runs on Linux, on local file systems.
 //!
 //! # Features
 //!
