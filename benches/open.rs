@@ -28,7 +28,10 @@ fn main() {
     }
     let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     let sizes = if sizes.is_empty() { vec![100, 20_000] } else { sizes };
-    println!("{:>9} {:>9} | {:>15} {:>6} | {:>15} {:>13} {:>6}", "MB", "segments", "closed, ms", "ratio", "killed, ms", "bytes scanned", "ratio");
+    println!(
+        "{:>9} {:>9} | {:>15} {:>6} | {:>15} {:>13} {:>6}",
+        "MB", "segments", "closed, ms", "ratio", "killed, ms", "bytes scanned", "ratio"
+    );
     let mut first: Option<(f64, f64)> = None;
     for size in sizes {
         let dir = tempfile::tempdir_in(std::env::var("THALWEG_BENCH_DIR").unwrap_or_else(|_| ".".to_owned())).unwrap();
@@ -83,11 +86,8 @@ fn median(measured: impl Iterator<Item = (f64, usize, u64)>) -> (f64, usize, u64
 }
 
 fn kill_a_child(directory: &Path) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .env(CHILD, directory)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        Command::new(std::env::current_exe().unwrap()).env(CHILD, directory).stdout(Stdio::piped()).spawn().unwrap();
     let line = BufReader::new(child.stdout.take().unwrap()).lines().next();
     assert!(line.is_some_and(|line| line.unwrap() == "appended"));
     child.kill().unwrap();

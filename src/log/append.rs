@@ -79,9 +79,9 @@ impl Log {
     fn begin_writing(&self, writer: &mut Writer) -> Result<()> {
         if writer.writing.is_none() {
             let active = &writer.active;
-            let opened = active.writer(self.place.segment_bytes()).map_err(|error| {
-                Error::io("open the log", &active.path(), error).in_partition(self.partition())
-            })?;
+            let opened = active
+                .writer(self.place.segment_bytes())
+                .map_err(|error| Error::io("open the log", &active.path(), error).in_partition(self.partition()))?;
             writer.writing = Some(opened);
         }
         Ok(())

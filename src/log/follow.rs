@@ -47,7 +47,7 @@ impl Log {
         };
         let sealed = open_sealed(&place, sealed, last.base);
         let (active, follower) = follow(&place, last)?;
-        let start = Start { log_start: 0, recovery_point: 0, leader_epoch: 0, damaged: Vec::new() };
+        let start = Start { log_start: 0, recovery_point: 0, anchor: None, leader_epoch: 0, damaged: Vec::new() };
         let mut log = Log::new(place, (sealed, active), start);
         log.following = Some(Following { follower, known: known(&found) }.into());
         log.fail(Error::illegal_state("the directory was opened for reading only"));

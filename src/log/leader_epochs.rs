@@ -102,8 +102,17 @@ mod tests {
 
     #[test]
     fn what_cannot_be_right_is_not_taken() {
-        for text in ["", "0\n", "1\n0\n", "0\n1\n", "0\n2\n0 0\n", "0\n1\n0 x\n", "0\n2\n1 0\n1 5\n", "0\n2\n0 5\n1 5\n", "0\n1\n-1 0\n"]
-        {
+        for text in [
+            "",
+            "0\n",
+            "1\n0\n",
+            "0\n1\n",
+            "0\n2\n0 0\n",
+            "0\n1\n0 x\n",
+            "0\n2\n1 0\n1 5\n",
+            "0\n2\n0 5\n1 5\n",
+            "0\n1\n-1 0\n",
+        ] {
             assert_eq!(LeaderEpochs::from_text(text), None, "{text:?}");
         }
         assert_eq!(LeaderEpochs::from_text("0\n0\n"), Some(LeaderEpochs::default()));

@@ -57,7 +57,8 @@ fn plan(place: &LogPlace, entries: &[DiskEntry]) -> Result<Vec<Step>> {
     let taken_back = ends_in(SWAP).filter(|(base, _)| uncommitted_from <= *base).chain(ends_in(CLEANED));
     steps.extend(taken_back.map(|(_, entry)| Step::Remove(entry.name.clone())));
     let logs = swaps.iter().filter(|(_, entry)| entry.name.ends_with(".log.swap"));
-    let covered = logs.map(|(base, entry)| Ok((*base, end_of(place, entry, *base)?))).collect::<Result<BTreeMap<_, _>>>()?;
+    let covered =
+        logs.map(|(base, entry)| Ok((*base, end_of(place, entry, *base)?))).collect::<Result<BTreeMap<_, _>>>()?;
     let (first, end) = (covered.keys().min(), covered.values().max());
     if let (Some(first), Some(end)) = (first, end) {
         let replaced = entries.iter().filter(|entry| !entry.is_dir);

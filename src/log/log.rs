@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::follow::Following;
-use super::seal::{Seal, Sealed};
+use super::seal::{Anchor, Seal};
 use super::transactions::TransactionList;
 use super::view::View;
 use crate::config::TopicConfig;
@@ -36,8 +36,9 @@ pub(crate) struct Log {
     pub(super) recovery_point: AtomicI64,
     /// Held while records are removed; whether the log was closed, after which the directory may be somebody else's.
     pub(super) removing: Mutex<bool>,
-    /// Held while segments are sealed and the checkpoint is written, so that checkpoints never go back.
-    pub(super) sealing: Mutex<Sealed>,
+    /// Held while segments are sealed and the checkpoint is written, so that checkpoints never go back: what the checkpoint
+    /// says, if it says where.
+    pub(super) sealing: Mutex<Option<Anchor>>,
     /// The epoch that appended batches get.
     pub(super) leader_epoch: i32,
     /// What cannot be read. Found when the log was opened.
@@ -85,6 +86,8 @@ pub(super) struct Writer {
 pub(super) struct Start {
     pub(super) log_start: Offset,
     pub(super) recovery_point: Offset,
+    /// What the checkpoint vouches for, if it says where that is.
+    pub(super) anchor: Option<Anchor>,
     /// The epoch of the batches to come.
     pub(super) leader_epoch: i32,
     pub(super) damaged: Vec<DamagedRange>,
@@ -103,8 +106,6 @@ impl Log {
     /// A log over `segments`, which recovery found whole and durable, but for what `start` names.
     pub(super) fn new(place: LogPlace, (sealed, active): (Vec<Arc<Segment>>, Arc<Segment>), start: Start) -> Self {
         let end = active.written();
-        let is_durable = end.offset == start.recovery_point;
-        let sealed_up_to = Sealed { base: active.base(), file_pos: if is_durable { end.file_pos } else { 0 } };
         let writer = Writer {
             active: Arc::clone(&active),
             writing: None,
@@ -122,7 +123,7 @@ impl Log {
             syncing: Mutex::new(false),
             synced: Condvar::new(),
             removing: Mutex::new(false),
-            sealing: Mutex::new(sealed_up_to),
+            sealing: Mutex::new(start.anchor),
             failure: start.damaged.first().map(|damaged| damaged.error.clone()).map(OnceLock::from).unwrap_or_default(),
             following: None,
             leader_epoch: start.leader_epoch,

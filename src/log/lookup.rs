@@ -105,30 +105,40 @@ impl Log {
         (timestamp, log_start): (Timestamp, Offset),
         end: End,
     ) -> Result<Option<TimestampOffset>> {
-        self.walk(segment, |reader| reader.before_timestamp(timestamp, log_start, end), end, |batch, inflated| {
-            if batch.max_timestamp() < timestamp || batch.last_offset() < log_start {
-                return Ok(None);
-            }
-            let records = records_of(batch, inflated, self.inflated_max())?;
-            let mut found = records.filter(|(offset, time)| log_start <= *offset && timestamp <= *time);
-            Ok(found.next().map(|(offset, timestamp)| TimestampOffset { timestamp, offset }))
-        })
+        self.walk(
+            segment,
+            |reader| reader.before_timestamp(timestamp, log_start, end),
+            end,
+            |batch, inflated| {
+                if batch.max_timestamp() < timestamp || batch.last_offset() < log_start {
+                    return Ok(None);
+                }
+                let records = records_of(batch, inflated, self.inflated_max())?;
+                let mut found = records.filter(|(offset, time)| log_start <= *offset && timestamp <= *time);
+                Ok(found.next().map(|(offset, timestamp)| TimestampOffset { timestamp, offset }))
+            },
+        )
     }
 
     /// The first record of a segment, from `log_start` on, with the largest timestamp, by a walk over all of it.
     fn largest_in(&self, segment: &Arc<Segment>, log_start: Offset, end: End) -> Result<Option<TimestampOffset>> {
         let mut newest: Option<TimestampOffset> = None;
-        self.walk(segment, |_| Ok(0), end, |batch, inflated| -> std::result::Result<Option<TimestampOffset>, Malformed> {
-            let known = newest.map_or(-1, |newest| newest.timestamp);
-            if batch.max_timestamp() > known && batch.last_offset() >= log_start {
-                for (offset, timestamp) in records_of(batch, inflated, self.inflated_max())? {
-                    if log_start <= offset && newest.map_or(-1, |newest| newest.timestamp) < timestamp {
-                        newest = Some(TimestampOffset { timestamp, offset });
+        self.walk(
+            segment,
+            |_| Ok(0),
+            end,
+            |batch, inflated| -> std::result::Result<Option<TimestampOffset>, Malformed> {
+                let known = newest.map_or(-1, |newest| newest.timestamp);
+                if batch.max_timestamp() > known && batch.last_offset() >= log_start {
+                    for (offset, timestamp) in records_of(batch, inflated, self.inflated_max())? {
+                        if log_start <= offset && newest.map_or(-1, |newest| newest.timestamp) < timestamp {
+                            newest = Some(TimestampOffset { timestamp, offset });
+                        }
                     }
                 }
-            }
-            Ok(None)
-        })?;
+                Ok(None)
+            },
+        )?;
         Ok(newest)
     }
 

@@ -141,11 +141,7 @@ impl Log {
     }
 
     /// Calls `fetch` with the segments of the log, and again where others are needed.
-    pub(super) fn fetch_by(
-        &self,
-        offset: Offset,
-        fetch: impl Fn(&View) -> Result<Option<Fetched>>,
-    ) -> Result<Fetched> {
+    pub(super) fn fetch_by(&self, offset: Offset, fetch: impl Fn(&View) -> Result<Option<Fetched>>) -> Result<Fetched> {
         if self.following.is_some() && self.high_watermark() <= offset {
             self.refresh()?;
         }
@@ -244,7 +240,11 @@ impl Log {
             Ok(Some((_, batch))) if batch.next_offset() == next_base => Ok(()),
             Ok(Some((file_pos, batch))) => {
                 let from = batch.next_offset();
-                corrupt(from, file_pos, format!("the records from {from} to the next segment at {next_base} are missing"))
+                corrupt(
+                    from,
+                    file_pos,
+                    format!("the records from {from} to the next segment at {next_base} are missing"),
+                )
             }
             Ok(None) => corrupt(segment.base(), 0, "the segment is empty, with another one behind it".to_owned()),
             Err(damage) => corrupt(next_base, damage.file_pos, damage.malformed.to_string()),

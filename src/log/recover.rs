@@ -38,7 +38,7 @@ use super::leader_epochs::LeaderEpochs;
 use super::leftovers::finish_replacement;
 use super::log::{DamagedRange, Log, LogPlace, Start, sync_failed};
 use super::partition_recovery::PartitionRecovery;
-use super::seal::Seal;
+use super::seal::{Anchor, Seal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::{
     Damage, End, Indexer, Indexes, Scan, ScanOffsets, Segment, SegmentFile, SegmentPlace, holds_batch_behind, scan,
@@ -67,8 +67,8 @@ impl Log {
         let refused = |what, error| Error::io(what, &place.dir, error).in_partition(&place.partition);
         let checkpoint =
             Checkpoint::load(&*place.disk, &place.dir).map_err(|error| refused("read the checkpoint", error))?;
-        let epochs = LeaderEpochs::load(&*place.disk, &place.dir)
-            .map_err(|error| refused("read the leader epochs", error))?;
+        let epochs =
+            LeaderEpochs::load(&*place.disk, &place.dir).map_err(|error| refused("read the leader epochs", error))?;
         place.gaps_below = checkpoint.map_or(Offset::MAX, |checkpoint| checkpoint.cleaner_offset);
         let SegmentFiles { segments: found, strays } = list_segments(&place)?;
         let mut recovery = PartitionRecovery::new(&place.partition, found.len().max(1));
@@ -120,7 +120,8 @@ fn create(mut place: LogPlace, checkpoint: Option<Checkpoint>, epochs: &LeaderEp
     let (segment, _) = Segment::create(place.segment(0), place.segment_bytes())
         .and_then(|segment| place.disk.sync_dir(&place.dir).map(|()| segment))
         .map_err(|error| Error::io("create the log", &place.dir, error).in_partition(&place.partition))?;
-    let start = Start { log_start: 0, recovery_point: 0, leader_epoch: epochs.latest(), damaged: Vec::new() };
+    let start =
+        Start { log_start: 0, recovery_point: 0, anchor: None, leader_epoch: epochs.latest(), damaged: Vec::new() };
     let log = Log::new(place, (Vec::new(), Arc::new(segment)), start);
     log.seal(Seal::All)?;
     Ok(log)
@@ -205,7 +206,11 @@ impl Recovering<'_> {
     fn open_unscanned(&self, segments: &[(Offset, FilePos)], next_base: Offset) -> Vec<Arc<Segment>> {
         let next_bases = segments.iter().skip(1).map(|(base, _)| *base).chain([next_base]);
         let ends = next_bases.zip(segments).map(|(offset, (_, len))| End { offset, file_pos: *len });
-        segments.iter().zip(ends).map(|((base, _), end)| Arc::new(Segment::open(self.place.segment(*base), end))).collect()
+        segments
+            .iter()
+            .zip(ends)
+            .map(|((base, _), end)| Arc::new(Segment::open(self.place.segment(*base), end)))
+            .collect()
     }
 
     /// Reads everything from the recovery point on, and cuts the log where it is torn.
@@ -299,9 +304,8 @@ impl Recovering<'_> {
             Decision::Cut => Keep::Nothing,
         };
         self.cut(scanned, behind, (reason, keep))?;
-        let never_promised = place == Where::Behind
-            && found == Found::Torn
-            && self.place.config.get_durability() == Durability::Fsync;
+        let never_promised =
+            place == Where::Behind && found == Found::Torn && self.place.config.get_durability() == Durability::Fsync;
         if !never_promised {
             self.epochs.raise(end.offset);
             let LogPlace { disk, dir, .. } = self.place;
@@ -343,6 +347,11 @@ impl Recovering<'_> {
         Start {
             log_start,
             recovery_point: recovery_point.min(active.written().offset),
+            anchor: if self.stale {
+                None
+            } else {
+                self.anchor(active.base()).map(|end| Anchor { base: active.base(), end })
+            },
             leader_epoch: self.epochs.latest(),
             damaged: std::mem::take(&mut self.damaged),
         }
@@ -355,8 +364,7 @@ impl Recovering<'_> {
         let file = place.disk.open(&path, OpenMode::Write).map_err(|error| self.refused("open", &path, error))?;
         file.sync().map_err(|error| sync_failed(&path, error).in_partition(&self.place.partition))?;
         file.drop_cache().map_err(|error| self.refused("drop the cache of", &path, error))?;
-        let anchor = self.checkpoint.filter(|checkpoint| checkpoint.active_base == place.base);
-        let anchor = anchor.and_then(|checkpoint| checkpoint.anchor()).filter(|anchor| anchor.file_pos <= len);
+        let anchor = self.anchor(place.base).filter(|anchor| anchor.file_pos <= len);
         // After a close in order it was the checkpoint that did not hold.
         let anchor = anchor.filter(|_| self.left_by == LeftBy::Crash);
         let from = anchor.unwrap_or(End { offset: place.base, file_pos: 0 });
@@ -370,6 +378,11 @@ impl Recovering<'_> {
         self.recovery.scanned_bytes += u64::from(len - from.file_pos);
         let indexes = (from.file_pos == 0).then_some(indexes);
         Ok(Scanned { place, file, len, found, indexes })
+    }
+
+    /// Where in the segment at `base` the recovery point lies, if the checkpoint says so.
+    fn anchor(&self, base: Offset) -> Option<End> {
+        self.checkpoint.filter(|checkpoint| checkpoint.active_base == base)?.anchor()
     }
 
     /// Whether whole batches follow the place where the batches of the walk end.

@@ -19,13 +19,12 @@ pub(super) enum Seal {
     All,
 }
 
-/// Where the recovery point lies.
-#[derive(Debug)]
-pub(super) struct Sealed {
-    /// Base of the segment that it lies in.
+/// A place in a segment up to which everything is durable, as the checkpoint says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Anchor {
+    /// Base of the segment.
     pub(super) base: Offset,
-    /// Its position there, if the checkpoint says it; else recovery begins at the beginning of the segment.
-    pub(super) file_pos: FilePos,
+    pub(super) end: End,
 }
 
 /// Bytes that recovery may have to read: a new checkpoint is not worth its syncs for fewer.
@@ -53,7 +52,7 @@ impl Log {
         let active = self.view.load().active().clone();
         let unchecked = {
             let sealed = self.sealing.lock();
-            let from = if sealed.base == active.base() { sealed.file_pos } else { 0 };
+            let from = sealed.filter(|anchor| anchor.base == active.base()).map_or(0, |anchor| anchor.end.file_pos);
             active.written().file_pos.saturating_sub(from)
         };
         if unchecked < UNCHECKED_MAX || self.failure.get().is_some() || self.writer.lock().closed {
@@ -78,6 +77,10 @@ impl Log {
         if which == Seal::Rolled && known >= active.base() && !moves_start {
             return Ok(()); // somebody else has done it, or a close has done more
         }
+        if which == Seal::All && !moves_start && *sealed == Some(Anchor { base: active.base(), end: active.written() })
+        {
+            return Ok(()); // nothing was appended since the checkpoint was written
+        }
         if which == Seal::All {
             self.writer.lock().writing = None; // the next append would open the segment again
         }
@@ -94,13 +97,18 @@ impl Log {
             Seal::All => (active.written(), active.written().offset),
         };
         self.store_checkpoint(recovery_point, log_start, (active.base(), end))?;
-        *sealed = Sealed { base: active.base(), file_pos: if recovery_point == end.offset { end.file_pos } else { 0 } };
+        *sealed = (recovery_point == end.offset).then_some(Anchor { base: active.base(), end });
         self.recovery_point.store(recovery_point, Ordering::Release);
         self.log_start.fetch_max(log_start, Ordering::Release);
         Ok(())
     }
 
-    fn store_checkpoint(&self, recovery_point: Offset, log_start: Offset, (active_base, end): (Offset, End)) -> Result<()> {
+    fn store_checkpoint(
+        &self,
+        recovery_point: Offset,
+        log_start: Offset,
+        (active_base, end): (Offset, End),
+    ) -> Result<()> {
         let checkpoint = Checkpoint {
             recovery_point,
             log_start: log_start.max(self.log_start()),

@@ -198,12 +198,8 @@ impl Segment {
     pub(crate) fn writer(&self, capacity: FilePos) -> io::Result<SegmentWriter> {
         let mut files = self.files.lock();
         let end = self.written();
-        let opened = AppendFile::new(
-            (&self.place.disk, self.path()),
-            None,
-            (end.file_pos, capacity),
-            &self.place.open_files,
-        )?;
+        let opened =
+            AppendFile::new((&self.place.disk, self.path()), None, (end.file_pos, capacity), &self.place.open_files)?;
         let file = Arc::new(opened);
         let reader = Arc::new(SegmentReader::new(self.place.clone(), Arc::clone(file.mapping()), end, None));
         let indexer = Indexer::resume(self.place.index_interval, reader.indexes(), end.file_pos);

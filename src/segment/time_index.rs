@@ -91,7 +91,8 @@ mod tests {
             let entries: Vec<_> = (0..count).map(|at| (i64::from(at) * 10, at * 3)).collect();
             entries.iter().for_each(|(timestamp, offset)| index.push(*timestamp, *offset));
             for target in (-5..i64::from(count) * 10 + 20).step_by(3) {
-                let expected = entries.iter().rev().find(|(timestamp, _)| *timestamp <= target).map_or(0, |entry| entry.1);
+                let expected =
+                    entries.iter().rev().find(|(timestamp, _)| *timestamp <= target).map_or(0, |entry| entry.1);
                 assert_eq!(index.lookup(target), expected, "{count} entries, {target}");
             }
         }

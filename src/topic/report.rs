@@ -74,7 +74,11 @@ impl fmt::Display for RecoveryReport {
                 write!(f, "\n  read-only: {damage}")?;
             }
             if partition.leftovers > 0 {
-                write!(f, "\n  {}: {} files of a replacement that was cut short", partition.partition, partition.leftovers)?;
+                write!(
+                    f,
+                    "\n  {}: {} files of a replacement that was cut short",
+                    partition.partition, partition.leftovers
+                )?;
             }
         }
         for error in &self.failed {

@@ -85,7 +85,7 @@ fn damaged(found: Found, place: Where, on_corruption: OnCorruption) -> (Store, O
         _ => logs.last().unwrap(),
     };
     let content = fs::read(log).unwrap();
-    let batch = content.len() / batches(log) ;
+    let batch = content.len() / batches(log);
     let from = match found {
         Found::Torn => {
             fs::write(log, &content[..content.len() - 7]).unwrap();
@@ -153,7 +153,11 @@ fn check_cell(found: Found, place: Where, on_corruption: OnCorruption, expected:
             assert_eq!(sent.unwrap().offset, from, "{cell}");
             let kept = (0..from).map(value).chain([b"new".to_vec()]);
             assert!(all_values(&broker).into_iter().eq(kept), "{cell}");
-            assert!(epoch_of(&store).starts_with("1 "), "{cell}: mode os may have acknowledged it: {}", epoch_of(&store));
+            assert!(
+                epoch_of(&store).starts_with("1 "),
+                "{cell}: mode os may have acknowledged it: {}",
+                epoch_of(&store)
+            );
             broker.close().unwrap();
             let again = store.open();
             assert!(again.recovery().is_whole() && again.recovery().cut_bytes() == 0, "{cell}");

@@ -2,7 +2,9 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use thalweg::{NO_TIMESTAMP, Offset, OffsetSpec, Partition, ProducerConfig, ProducerRecord, Timestamp, TimestampOffset};
+use thalweg::{
+    NO_TIMESTAMP, Offset, OffsetSpec, Partition, ProducerConfig, ProducerRecord, Timestamp, TimestampOffset,
+};
 
 use crate::support::{Store, fast, tp};
 
@@ -16,7 +18,11 @@ struct Twin {
 
 impl Twin {
     fn records(&self) -> impl Iterator<Item = TimestampOffset> + '_ {
-        let records = self.timestamps.iter().zip(0..).map(|(timestamp, offset)| TimestampOffset { timestamp: *timestamp, offset });
+        let records = self
+            .timestamps
+            .iter()
+            .zip(0..)
+            .map(|(timestamp, offset)| TimestampOffset { timestamp: *timestamp, offset });
         records.skip(self.log_start as usize)
     }
 
@@ -95,7 +101,8 @@ fn an_empty_log_has_no_record_at_any_time() {
 #[test]
 fn a_time_that_only_deleted_records_had_is_looked_for_in_later_segments() {
     let store = Store::new();
-    let broker = store.open_with_topic(1, fast().internal_segment_bytes(1 << 20).segment_age(std::time::Duration::from_millis(50)));
+    let broker = store
+        .open_with_topic(1, fast().internal_segment_bytes(1 << 20).segment_age(std::time::Duration::from_millis(50)));
     let producer = broker.producer(ProducerConfig::new()).unwrap();
     // Two segments: the newest record of the first is below the log start, its segment is not.
     for timestamp in [START + 40, START, START + 100, START + 45] {
