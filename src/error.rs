@@ -78,7 +78,8 @@ pub enum ErrorKind {
         /// The partition, if one was named.
         partition: Option<i32>,
     },
-    /// A number of partitions outside 1 to [`MAX_PARTITIONS`](crate::MAX_PARTITIONS).
+    /// A number of partitions outside 1 to [`MAX_PARTITIONS`](crate::MAX_PARTITIONS), or not larger than the one that the
+    /// topic has.
     InvalidPartitions {
         /// The number asked for.
         requested: i32,
@@ -338,7 +339,8 @@ impl fmt::Display for ErrorKind {
                 write!(f, "topic {topic} has no partition {partition}")
             }
             ErrorKind::InvalidPartitions { requested } => {
-                write!(f, "{requested} is not a number of partitions: 1 to {} are possible", crate::MAX_PARTITIONS)
+                let max = crate::MAX_PARTITIONS;
+                write!(f, "{requested} is not a number of partitions: 1 to {max} are possible, and more than before")
             }
             ErrorKind::InvalidConfig { key, value, expected } => {
                 write!(f, "{key} cannot be {value}: expected {expected}")

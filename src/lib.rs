@@ -29,7 +29,7 @@
 //!
 //! # The parts
 //!
-//! - [`Broker`] opens a data directory, creates topics, and makes the others.
+//! - [`Broker`] opens a data directory, creates, changes and deletes topics, and makes the others.
 //! - [`Producer`] sends [`ProducerRecord`]s; each gives an [`Ack`] that resolves when the promise of its topic's
 //!   [`Durability`] holds.
 //! - [`Consumer`] polls [`ConsumerRecords`] as a member of a group or from partitions of its choice, and commits.
@@ -45,8 +45,8 @@
 //! # What this version does not do
 //!
 //! A group has one member at a time. Nothing is compacted: the internal topic of committed offsets grows, if slowly.
-//! Topics cannot be removed or changed. There are no transactions and no idempotent producers, but those in logs that Kafka
-//! wrote are read at either [`IsolationLevel`]. It runs on Linux, on local file systems.
+//! There are no transactions and no idempotent producers, but those in logs that Kafka wrote are read at either
+//! [`IsolationLevel`]. It runs on Linux, on local file systems.
 //!
 //! # Features
 //!

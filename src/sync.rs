@@ -3,6 +3,6 @@
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 pub(crate) use std::sync::{Arc, OnceLock, Weak};
 
-pub(crate) use arc_swap::{ArcSwap, ArcSwapOption};
+pub(crate) use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 pub(crate) use crossbeam_utils::CachePadded;
 pub(crate) use parking_lot::{Condvar, Mutex, RwLock};

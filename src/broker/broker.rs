@@ -6,12 +6,11 @@ use super::directory::DataDirectory;
 use super::engine::Engine;
 use super::tasks::{Threads, Timer};
 use crate::clock::{Clock, SystemClock};
-use crate::config::TopicConfig;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::group::Coordinator;
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::sys::{Disk, OpenFiles, RealDisk};
-use crate::topic::{Flusher, Partition, RecoveryReport, TopicDescription, TopicPlace, Topics, is_internal};
+use crate::topic::{Flusher, Partition, RecoveryReport, TopicDescription, TopicPlace, Topics};
 use crate::types::TopicPartition;
 
 /// A data directory that is open: topics, partitions, groups, and the threads that work for them.
@@ -67,7 +66,7 @@ impl Broker {
         Broker::open_on(&path, Arc::new(RealDisk), Arc::new(SystemClock))
     }
 
-    fn open_on(path: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub(super) fn open_on(path: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self> {
         let began = clock.instant();
         let directory = DataDirectory::open(path, Arc::clone(&disk))?;
         let (flusher, timer) = (Arc::new(Flusher::default()), Arc::new(Timer::default()));
@@ -81,6 +80,7 @@ impl Broker {
         threads
             .clean(Arc::clone(&topics))
             .map_err(|error| Error::io("start the background threads of", path, error))?;
+        topics.finish_deletions(|topic| coordinator.forget_topic(topic), &mut recovery);
         recovery.created = directory.created;
         recovery.clean = directory.clean;
         recovery.clamped_offsets = clamped;
@@ -93,23 +93,6 @@ impl Broker {
     /// What opening the directory found and did.
     pub fn recovery(&self) -> &RecoveryReport {
         &self.recovery
-    }
-
-    /// Creates a topic with partitions `0..partitions`. Durable when it returns.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidTopic`](crate::ErrorKind::InvalidTopic) for a name that Kafka refuses,
-    /// [`TopicAlreadyExists`](crate::ErrorKind::TopicAlreadyExists),
-    /// [`InvalidPartitions`](crate::ErrorKind::InvalidPartitions) outside 1 to
-    /// [`MAX_PARTITIONS`](crate::MAX_PARTITIONS), [`InvalidConfig`](crate::ErrorKind::InvalidConfig).
-    pub fn create_topic(&self, name: &str, partitions: i32, config: TopicConfig) -> Result<TopicDescription> {
-        self.engine.check_open()?;
-        if is_internal(name) {
-            let reason = "the engine creates it by itself";
-            return Err(Error::new(ErrorKind::InvalidTopic { topic: name.to_owned(), reason }));
-        }
-        Ok(self.engine.topics.create(name, partitions, config)?.describe())
     }
 
     /// Describes one topic.
@@ -184,7 +167,7 @@ impl Drop for Broker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{AutoOffsetReset, ConsumerConfig, ProducerConfig};
+    use crate::config::{AutoOffsetReset, ConsumerConfig, ProducerConfig, TopicConfig};
     use crate::consumer::Consumer;
     use crate::producer::ProducerRecord;
     use crate::sys::FaultyDisk;
@@ -230,30 +213,5 @@ mod tests {
         consumer.subscribe(&["t"]).unwrap();
         let records = consumer.poll(std::time::Duration::from_secs(10)).unwrap();
         assert_eq!(records.iter().next().unwrap().offset(), 6, "nothing is passed over");
-    }
-
-    #[test]
-    fn a_creation_that_fails_anywhere_leaves_nothing_that_stands_in_the_way() {
-        for syncs in 0.. {
-            let dir = tempfile::tempdir().unwrap();
-            let disk = FaultyDisk::default();
-            let faults = disk.faults();
-            let broker = Broker::open_on(dir.path(), Arc::new(disk), Arc::new(SystemClock)).unwrap();
-            *faults.dir_syncs_left.lock() = Some(syncs);
-            let created = broker.create_topic("t", 2, TopicConfig::new());
-            let failed = faults.dir_syncs_left.lock().is_none();
-            assert_eq!(created.is_err(), failed);
-            drop(broker);
-            let broker = Broker::open(dir.path()).unwrap();
-            assert!(broker.recovery().failed.is_empty(), "{syncs}: {}", broker.recovery());
-            if broker.topics().is_empty() {
-                broker.create_topic("t", 2, TopicConfig::new()).unwrap();
-            }
-            assert_eq!(broker.partition(&TopicPartition::new("t", 1)).unwrap().log_end().unwrap(), 0);
-            if !failed {
-                assert!(syncs > 3);
-                break;
-            }
-        }
     }
 }

@@ -9,6 +9,7 @@
 //! | `.kafka_cleanshutdown` | there between a close in order and the next open |
 //! | topics and partitions | see [`crate::topic`] |
 
+mod administration;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod broker;
 mod directory;

@@ -2,15 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::fetcher::{self, initial_position};
+use super::assignment::{no_offset, resolve};
+use super::fetcher;
 use super::records::ConsumerRecords;
 use super::subscription::{Mode, PartitionState, Subscription};
 use crate::broker::{Broker, Engine};
-use crate::config::{AutoOffsetReset, ConsumerConfig};
+use crate::config::ConsumerConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Membership, OffsetAndMetadata};
 use crate::sync::Arc;
-use crate::topic::Waiter;
+use crate::topic::{Partition, Waiter};
 use crate::types::{Offset, TopicPartition};
 
 /// Reads records, remembers how far it has come, and commits that for its group. Made by [`Broker::consumer`].
@@ -23,14 +24,14 @@ use crate::types::{Offset, TopicPartition};
 /// One thread uses it at a time. Dropping it leaves the group; use [`close`](Consumer::close) to see errors.
 #[derive(Debug)]
 pub struct Consumer {
-    engine: Arc<Engine>,
-    config: ConsumerConfig,
-    subscription: Subscription,
+    pub(super) engine: Arc<Engine>,
+    pub(super) config: ConsumerConfig,
+    pub(super) subscription: Subscription,
     /// There while the consumer is a member of its group.
-    membership: Option<Membership>,
+    pub(super) membership: Option<Membership>,
     waiter: Arc<Waiter>,
     /// An error that came beside records: the next poll returns it.
-    failed: Option<Error>,
+    pub(super) failed: Option<Error>,
     /// When the next automatic commit is due.
     auto_commit_at: Instant,
     closed: bool,
@@ -84,7 +85,7 @@ impl Consumer {
         let mut names: Vec<Arc<str>> = topics.iter().map(|topic| topic.as_ref().into()).collect();
         names.sort();
         names.dedup();
-        self.subscription.mode = Mode::Topics { names, joined: false };
+        self.subscription.mode = Mode::Topics { names, seen: None };
         self.subscription.partitions.iter_mut().for_each(|state| state.buffer = None);
         Ok(())
     }
@@ -137,17 +138,21 @@ impl Consumer {
     /// [`GroupMaxSizeReached`](ErrorKind::GroupMaxSizeReached) if the group has another member,
     /// [`NoOffsetForPartition`](ErrorKind::NoOffsetForPartition) and
     /// [`OffsetOutOfRange`](ErrorKind::OffsetOutOfRange) if the reset policy is `None`,
+    /// [`UnknownTopicOrPartition`](ErrorKind::UnknownTopicOrPartition) if a topic subscribed to is not there: at each poll
+    /// before the first assignment and when no other topic is left, once for a topic that is deleted beside others;
+    /// and at each poll for an assigned partition that was deleted,
     /// [`CorruptRecord`](ErrorKind::CorruptRecord) at a damaged place, again at each poll until the application seeks
     /// past it, [`Closed`](ErrorKind::Closed). Records before the error have been returned by then.
     pub fn poll(&mut self, timeout: Duration) -> Result<ConsumerRecords> {
         let deadline = self.engine.clock.instant().checked_add(timeout); // None: for ever
         self.engine.check_open()?;
-        self.join_if_needed()?;
+        self.take_partitions()?;
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
         loop {
             self.engine.check_open()?;
+            self.take_partitions()?;
             self.auto_commit_if_due();
             self.resolve_positions();
             let records = fetcher::take(&mut self.subscription, &self.config, &mut self.failed);
@@ -201,11 +206,17 @@ impl Consumer {
     /// # Errors
     ///
     /// [`InvalidGroupId`](ErrorKind::InvalidGroupId), [`CommitFailed`](ErrorKind::CommitFailed) if the group has a
-    /// member and this consumer is not it, and what the log of the group answers.
+    /// member and this consumer is not it, [`UnknownTopicOrPartition`](ErrorKind::UnknownTopicOrPartition) if one of them
+    /// was deleted since the last poll, and what the log of the group answers.
     pub fn commit_sync(&mut self) -> Result<()> {
-        let positions = self.subscription.positions();
-        let offsets: Vec<_> = positions.into_iter().map(|(partition, offset)| (partition, offset.into())).collect();
-        self.commit_sync_offsets(&offsets)
+        self.commit_positions(self.subscription.positions())
+    }
+
+    fn commit_positions(&self, positions: Vec<(Arc<Partition>, Offset)>) -> Result<()> {
+        let offset_of = |(partition, offset): &(Arc<Partition>, Offset)| (partition.name().clone(), (*offset).into());
+        let offsets: Vec<_> = positions.iter().map(offset_of).collect();
+        let read: Vec<_> = positions.into_iter().map(|(partition, _)| partition).collect();
+        self.commit(&offsets, &read)
     }
 
     /// Commits these offsets, each that of the next record to read. Durable when it returns.
@@ -216,11 +227,15 @@ impl Consumer {
     /// [`OffsetMetadataTooLarge`](ErrorKind::OffsetMetadataTooLarge),
     /// [`UnknownTopicOrPartition`](ErrorKind::UnknownTopicOrPartition). Then none of them is committed.
     pub fn commit_sync_offsets(&mut self, offsets: &[(TopicPartition, OffsetAndMetadata)]) -> Result<()> {
+        self.commit(offsets, &[])
+    }
+
+    fn commit(&self, offsets: &[(TopicPartition, OffsetAndMetadata)], read: &[Arc<Partition>]) -> Result<()> {
         self.engine.check_open()?;
         let group = self.group()?;
         match &self.membership {
-            Some(membership) => membership.commit(offsets),
-            None => self.engine.coordinator.commit(group, offsets),
+            Some(membership) => membership.commit(offsets, read),
+            None => self.engine.coordinator.commit(group, offsets, read),
         }
     }
 
@@ -253,75 +268,8 @@ impl Consumer {
         committed
     }
 
-    fn group(&self) -> Result<&str> {
+    pub(super) fn group(&self) -> Result<&str> {
         self.config.get_group_id().ok_or_else(|| Error::new(ErrorKind::InvalidGroupId))
-    }
-
-    /// Becomes a member and takes the partitions of the topics subscribed to, once for each subscription.
-    fn join_if_needed(&mut self) -> Result<()> {
-        let names = match &self.subscription.mode {
-            Mode::None => {
-                return Err(Error::illegal_state(
-                    "the consumer is neither subscribed to topics nor assigned partitions",
-                ));
-            }
-            Mode::Assigned | Mode::Topics { joined: true, .. } => return Ok(()),
-            Mode::Topics { names, joined: false } => names.clone(),
-        };
-        let mut partitions = Vec::new();
-        for name in &names {
-            partitions.extend(self.engine.topics.get(name)?.partitions().iter().cloned());
-        }
-        if self.membership.is_none() {
-            self.membership = Some(self.engine.coordinator.join(self.group()?)?);
-        }
-        // The last chance for partitions that go. A failure is not told: the offsets come again.
-        let _ = self.auto_commit();
-        self.subscription.set_partitions(partitions);
-        self.subscription.mode = Mode::Topics { names, joined: true };
-        Ok(())
-    }
-
-    /// Gives every partition a position: what the group has committed, else what the reset policy says. A partition that
-    /// has none after this keeps the others from nothing; why it has none is kept for a poll to return.
-    fn resolve_positions(&mut self) {
-        let open = self.subscription.partitions.iter().filter(|state| state.position.is_none());
-        let names: Vec<_> = open.map(|state| state.partition.name().clone()).collect();
-        if names.is_empty() {
-            return;
-        }
-        let committed = match self.committed_of(&names) {
-            Ok(committed) => committed,
-            Err(error) => {
-                self.failed.get_or_insert(error);
-                return;
-            }
-        };
-        let policy = self.config.get_auto_offset_reset();
-        let mut without = Vec::new();
-        for (name, committed) in names.into_iter().zip(committed) {
-            let resolved = self.subscription.get_mut(&name).and_then(|state| {
-                resolve(state, committed, policy)?;
-                Ok(state.position.is_some())
-            });
-            match resolved {
-                Ok(true) => {}
-                Ok(false) => without.push(name),
-                Err(error) => {
-                    self.failed.get_or_insert(error);
-                }
-            }
-        }
-        if !without.is_empty() {
-            self.failed.get_or_insert_with(|| no_offset(without));
-        }
-    }
-
-    fn committed_of(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<OffsetAndMetadata>>> {
-        match self.config.get_group_id() {
-            Some(group) => self.engine.coordinator.committed(group, partitions),
-            None => Ok(vec![None; partitions.len()]),
-        }
     }
 
     /// A failed automatic commit is tried again soon; what it did not commit comes again after a restart.
@@ -334,15 +282,17 @@ impl Consumer {
     }
 
     /// Commits what polls have returned, if commits are automatic.
-    fn auto_commit(&mut self) -> Result<()> {
-        if self.config.get_auto_commit().is_none() || self.subscription.positions().is_empty() {
+    pub(super) fn auto_commit(&mut self) -> Result<()> {
+        if self.config.get_auto_commit().is_none() {
             return Ok(());
         }
-        self.commit_sync()
+        let mut positions = self.subscription.positions();
+        positions.retain(|(partition, _)| partition.check_exists().is_ok());
+        if positions.is_empty() { Ok(()) } else { self.commit_positions(positions) }
     }
 
-    /// Waits until a partition has something behind its position, or for `deadline`, the next automatic commit, or the
-    /// close of the broker.
+    /// Waits until a partition has something behind its position, or for `deadline`, the next automatic commit, a change
+    /// of topics, or the close of the broker.
     fn wait_for_records(&self, deadline: Option<Instant>) {
         let auto_commit = self.config.get_auto_commit().map(|_| self.auto_commit_at);
         let until = deadline.into_iter().chain(auto_commit).min();
@@ -350,12 +300,20 @@ impl Consumer {
             let target = state.position.map_or(0, |position| position.saturating_add(1));
             state.partition.waiters().add(target, &self.waiter);
         }
-        let is_readable = |state: &PartitionState| {
-            state.partition.high_watermark().is_ok_and(|end| state.position.is_some_and(|position| position < end))
+        self.engine.topics.waiters().add(0, &self.waiter);
+        let has_news = |state: &PartitionState| {
+            let end = state.partition.high_watermark();
+            end.is_ok_and(|end| state.position.is_some_and(|position| position < end))
+                || state.partition.check_exists().is_err()
         };
-        if self.engine.check_open().is_ok() && !self.subscription.partitions.iter().any(is_readable) {
+        let is_outdated = match self.subscription.mode {
+            Mode::Topics { seen, .. } => seen != Some(self.engine.topics.version()),
+            Mode::None | Mode::Assigned => false,
+        };
+        if self.engine.check_open().is_ok() && !is_outdated && !self.subscription.partitions.iter().any(has_news) {
             self.waiter.wait_until(until);
         }
+        self.engine.topics.waiters().remove(&self.waiter);
         for state in &self.subscription.partitions {
             state.partition.waiters().remove(&self.waiter);
         }
@@ -373,22 +331,9 @@ impl Drop for Consumer {
     }
 }
 
-/// Where a partition begins: at what was committed, else where the policy says, which may be nowhere.
-fn resolve(state: &mut PartitionState, committed: Option<OffsetAndMetadata>, policy: AutoOffsetReset) -> Result<()> {
-    state.position = match committed {
-        Some(committed) => Some(committed.offset()),
-        None => initial_position(state, policy)?,
-    };
-    Ok(())
-}
-
 /// Time after which a failed automatic commit is tried again (consumer.md 2.1, `retry.backoff.ms`).
 const RETRY_BACKOFF: Duration = Duration::from_millis(100);
 
 fn exclusive_modes() -> Error {
     Error::illegal_state("subscribing to topics and assigning partitions exclude each other: unsubscribe first")
-}
-
-fn no_offset(partitions: Vec<TopicPartition>) -> Error {
-    Error::new(ErrorKind::NoOffsetForPartition { partitions })
 }

@@ -1,6 +1,6 @@
 //! Which partitions a consumer reads, and how far it has come in each.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use crate::error::{Error, Result};
 use crate::log::Records;
@@ -13,8 +13,9 @@ use crate::types::{Offset, TopicPartition};
 pub(super) enum Mode {
     #[default]
     None,
-    /// The group assigns partitions of these topics; `joined` once it has.
-    Topics { names: Vec<Arc<str>>, joined: bool },
+    /// The group assigns partitions of these topics. `seen` is the version of the broker's topics that the present ones
+    /// were taken from; `None` before the first.
+    Topics { names: Vec<Arc<str>>, seen: Option<u64> },
     /// The application chose the partitions.
     Assigned,
 }
@@ -38,14 +39,13 @@ pub(super) struct PartitionState {
 }
 
 impl Subscription {
-    /// Replaces the partitions. Those that stay keep position and buffer.
+    /// Replaces the partitions. Those that stay keep position, buffer and place in the order; one of a new topic with an old name is another.
     pub(super) fn set_partitions(&mut self, partitions: Vec<Arc<Partition>>) {
-        let mut former = std::mem::take(&mut self.partitions);
-        for partition in partitions {
-            let kept = former.iter().position(|state| state.partition.name() == partition.name());
-            let new_state = || PartitionState { partition, position: None, buffer: None };
-            self.partitions.push_back(kept.and_then(|at| former.remove(at)).unwrap_or_else(new_state));
-        }
+        let wanted: HashSet<_> = partitions.iter().map(Arc::as_ptr).collect();
+        self.partitions.retain(|state| wanted.contains(&Arc::as_ptr(&state.partition)));
+        let kept: HashSet<_> = self.partitions.iter().map(|state| Arc::as_ptr(&state.partition)).collect();
+        let new = partitions.into_iter().filter(|partition| !kept.contains(&Arc::as_ptr(partition)));
+        self.partitions.extend(new.map(|partition| PartitionState { partition, position: None, buffer: None }));
     }
 
     /// The state of an assigned partition.
@@ -64,8 +64,8 @@ impl Subscription {
     }
 
     /// The positions of all partitions that have one: what has been returned to the application.
-    pub(super) fn positions(&self) -> Vec<(TopicPartition, Offset)> {
-        let position = |state: &PartitionState| Some((state.partition.name().clone(), state.position?));
+    pub(super) fn positions(&self) -> Vec<(Arc<Partition>, Offset)> {
+        let position = |state: &PartitionState| Some((Arc::clone(&state.partition), state.position?));
         self.partitions.iter().filter_map(position).collect()
     }
 }

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::{CleanupPolicy, IsolationLevel, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{BatchBuilder, Compression};
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, Mutex, RwLock};
 use crate::topic::{FetchOptions, OFFSETS_TOPIC, Partition, Topic, Topics};
 use crate::types::TopicPartition;
 
@@ -20,6 +20,9 @@ const PARTITIONS: i32 = 50;
 /// Segments of the topic (groups.md 2, `offsets.topic.segment.bytes`).
 const SEGMENT_BYTES: u64 = 104_857_600;
 
+/// Tombstones in one batch: with the longest name of a topic and a long one of a group they are far from its limit.
+const TOMBSTONES_PER_BATCH: usize = 500;
+
 /// Keeps the groups of a data directory. A commit is answered when its records are as durable as the topic's setting
 /// asks for, and is visible from then on.
 #[derive(Debug)]
@@ -27,6 +30,9 @@ pub(crate) struct Coordinator {
     topics: Arc<Topics>,
     clock: Arc<dyn Clock>,
     machine: Mutex<GroupMachine>,
+    /// Held for reading while a commit is under way, from the look at its partitions until it is applied; for writing
+    /// while the commits of a topic are forgotten, so that none comes behind.
+    committing: RwLock<()>,
     /// Partitions of the topic that could not be replayed: their groups get the error.
     failed: HashMap<i32, Error>,
 }
@@ -41,8 +47,13 @@ impl Coordinator {
     /// Why such an offset could not be set back. Nothing may be appended then: once the log has grown past the offset,
     /// nobody could tell any more, and the group would pass over records.
     pub(crate) fn open(topics: Arc<Topics>, clock: Arc<dyn Clock>, clean: bool) -> Result<(Self, usize)> {
-        let mut coordinator =
-            Coordinator { topics, clock, machine: Mutex::new(GroupMachine::default()), failed: HashMap::new() };
+        let mut coordinator = Coordinator {
+            topics,
+            clock,
+            machine: Mutex::new(GroupMachine::default()),
+            committing: RwLock::new(()),
+            failed: HashMap::new(),
+        };
         let Ok(topic) = coordinator.topics.get(OFFSETS_TOPIC) else { return Ok((coordinator, 0)) };
         for partition in topic.partitions() {
             let replayed = replay(partition, coordinator.machine.get_mut());
@@ -72,9 +83,15 @@ impl Coordinator {
         Ok(Membership { coordinator: Arc::clone(self), group: group.to_owned(), member })
     }
 
-    /// Commits offsets for somebody who is not a member. Durable when it returns.
-    pub(crate) fn commit(&self, group: &str, offsets: &[(TopicPartition, OffsetAndMetadata)]) -> Result<()> {
-        self.commit_as(group, None, offsets)
+    /// Commits offsets for somebody who is not a member. Durable when it returns. `read` are the partitions that the
+    /// offsets were found in, if they were: an offset of one that was deleted means nothing in a new one of its name.
+    pub(crate) fn commit(
+        &self,
+        group: &str,
+        offsets: &[(TopicPartition, OffsetAndMetadata)],
+        read: &[Arc<Partition>],
+    ) -> Result<()> {
+        self.commit_as(group, None, offsets, read)
     }
 
     fn commit_as(
@@ -82,12 +99,39 @@ impl Coordinator {
         group: &str,
         member: Option<&str>,
         offsets: &[(TopicPartition, OffsetAndMetadata)],
+        read: &[Arc<Partition>],
     ) -> Result<()> {
+        self.offsets_topic()?; // made before: who deletes a topic waits for commits, and who creates one for that
+        let _committing = self.committing.read();
+        read.iter().try_for_each(|partition| partition.check_exists())?;
         for (partition, _) in offsets {
             self.topics.partition(partition)?; // UnknownTopicOrPartition
         }
         let now = self.clock.now();
         self.write(group, |machine| machine.commit(group, member, offsets, now))
+    }
+
+    /// Forgets all offsets committed for partitions of a topic that is not there any more. Durable when it returns.
+    ///
+    /// Groups whose records could not be replayed keep theirs: nobody knows which.
+    ///
+    /// Rule: `GroupCoordinator.onPartitionsDeleted`.
+    pub(crate) fn forget_topic(&self, topic: &str) -> Result<()> {
+        let _committing = self.committing.write();
+        let tombstones = self.machine.lock().tombstones(topic);
+        if tombstones.is_empty() {
+            return Ok(());
+        }
+        let partitions = self.topics.get(OFFSETS_TOPIC)?.partition_count();
+        for (group, records) in tombstones {
+            if self.check_replayed(partition_for_group(&group, partitions)).is_err() {
+                continue;
+            }
+            for records in records.chunks(TOMBSTONES_PER_BATCH) {
+                self.write(&group, |_| Ok(records.to_vec()))?;
+            }
+        }
+        Ok(())
     }
 
     /// The committed offsets of a group, in the order asked for.
@@ -126,7 +170,7 @@ impl Coordinator {
             (records, partition.append(bytes, true)?)
         };
         partition.wake_waiters();
-        if partition.high_watermark()? < appended.end {
+        if !partition.keeps_promise(appended.end)? {
             partition.sync_to(appended.end)?;
         }
         let mut machine = self.machine.lock();
@@ -209,9 +253,13 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    /// Commits offsets as this member. Durable when it returns.
-    pub(crate) fn commit(&self, offsets: &[(TopicPartition, OffsetAndMetadata)]) -> Result<()> {
-        self.coordinator.commit_as(&self.group, Some(&self.member), offsets)
+    /// Commits offsets as this member. Durable when it returns. `read` is as in [`Coordinator::commit`].
+    pub(crate) fn commit(
+        &self,
+        offsets: &[(TopicPartition, OffsetAndMetadata)],
+        read: &[Arc<Partition>],
+    ) -> Result<()> {
+        self.coordinator.commit_as(&self.group, Some(&self.member), offsets, read)
     }
 }
 

@@ -100,6 +100,16 @@ impl GroupMachine {
         }
     }
 
+    /// The records that forget what was committed for partitions of `topic`, by group.
+    pub(super) fn tombstones(&self, topic: &str) -> Vec<(String, Vec<CoordinatorRecord>)> {
+        let of_group = |(name, group): (&String, &Group)| {
+            let partitions = group.offsets.keys().filter(|partition| partition.topic() == topic);
+            let records: Vec<_> = partitions.map(|partition| offset_record(name, partition, None)).collect();
+            (!records.is_empty()).then(|| (name.clone(), records))
+        };
+        self.groups.iter().filter_map(of_group).collect()
+    }
+
     /// The records that set committed offsets back which lie behind the end of their partition, whose tail was lost:
     /// otherwise the group would pass over what is appended there next. `log_end` is `None` for partitions that are
     /// not there, whose offsets stay.
@@ -115,7 +125,7 @@ impl GroupMachine {
             .filter_map(|(name, partition, committed)| {
                 let end = log_end(partition).filter(|end| *end < committed.offset)?;
                 let committed = CommittedOffset { offset: end, commit_timestamp: now, ..committed.clone() };
-                Some((name.clone(), offset_commit(name, partition, committed)))
+                Some((name.clone(), offset_record(name, partition, Some(committed))))
             })
             .collect()
     }
@@ -144,15 +154,16 @@ fn commit_record(
         expire_timestamp: None,
         topic_id: None,
     };
-    Ok(offset_commit(group, partition, committed))
+    Ok(offset_record(group, partition, Some(committed)))
 }
 
-fn offset_commit(group: &str, partition: &TopicPartition, committed: CommittedOffset) -> CoordinatorRecord {
+/// The record of a committed offset, or of its being forgotten.
+fn offset_record(group: &str, partition: &TopicPartition, committed: Option<CommittedOffset>) -> CoordinatorRecord {
     CoordinatorRecord::OffsetCommit {
         group: group.to_owned(),
         topic: partition.topic().to_owned(),
         partition: partition.partition(),
-        committed: Some(committed),
+        committed,
     }
 }
 

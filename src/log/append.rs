@@ -31,7 +31,6 @@ impl Log {
     /// `RecordTooLarge` for a batch above `max.message.bytes` or `segment.bytes`, `StorageFull` and `Io` when the batch
     /// is not in the log and the next append may follow, `Storage` when no append may follow, `Closed`.
     pub(crate) fn append(&self, batch: &mut [u8], now: Timestamp) -> Result<Appended> {
-        self.check_size(batch.len())?;
         let stamped = self.config().get_message_timestamp_type() == TimestampType::LogAppendTime;
         if stamped {
             record::stamp_log_append_time(batch, now);
@@ -42,6 +41,7 @@ impl Log {
         if writer.closed {
             return Err(Error::new(ErrorKind::Closed).in_partition(self.partition()));
         }
+        self.check_size(batch.len())?; // under the lock, so that the settings stay what they are
         let base_offset = writer.active.written().offset;
         record::assign(batch, base_offset, self.leader_epoch);
         let batch = Batch::first(batch)
@@ -80,7 +80,7 @@ impl Log {
         if writer.writing.is_none() {
             let active = &writer.active;
             let opened = active
-                .writer(self.place.segment_bytes())
+                .writer(self.segment_bytes())
                 .map_err(|error| Error::io("open the log", &active.path(), error).in_partition(self.partition()))?;
             writer.writing = Some(opened);
         }

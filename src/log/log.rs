@@ -12,12 +12,14 @@ use crate::error::{Error, Result};
 use crate::segment::{Segment, SegmentPlace, SegmentWriter};
 use crate::sync::{Arc, ArcSwap, AtomicI64, Condvar, Mutex, OnceLock, Ordering};
 use crate::sys::{Disk, OpenFiles};
-use crate::types::{Durability, FilePos, Offset, Timestamp, TopicPartition};
+use crate::types::{FilePos, Offset, Timestamp, TopicPartition};
 
 /// The log of one partition: appended to by one caller at a time, read by any number without a lock.
 #[derive(Debug)]
 pub(crate) struct Log {
     pub(super) place: LogPlace,
+    /// The topic's settings. Swapped under the writer's lock; a stale value is as if the reader had come earlier.
+    pub(super) config: ArcSwap<TopicConfig>,
     /// The segments. Swapped under the writer's lock; a reader loads it once per fetch, and a stale one only hides the
     /// newest segment.
     pub(super) view: ArcSwap<View>,
@@ -51,7 +53,7 @@ pub(crate) struct Log {
     pub(super) failure: OnceLock<Error>,
 }
 
-/// Where a log lives, and its topic's settings.
+/// Where a log lives, and its topic's settings at the time of its opening.
 #[derive(Clone, Debug)]
 pub(crate) struct LogPlace {
     pub(crate) partition: TopicPartition,
@@ -120,6 +122,7 @@ impl Log {
             durable: AtomicI64::new(end.offset),
             writer: Mutex::new(writer),
             view: ArcSwap::from_pointee(View::new(sealed, active)),
+            config: ArcSwap::from_pointee(place.config.clone()),
             syncing: Mutex::new(false),
             synced: Condvar::new(),
             removing: Mutex::new(false),
@@ -136,11 +139,6 @@ impl Log {
     /// The partition whose log it is.
     pub(crate) fn partition(&self) -> &TopicPartition {
         &self.place.partition
-    }
-
-    /// The topic's settings.
-    pub(crate) fn config(&self) -> &TopicConfig {
-        &self.place.config
     }
 
     /// The first offset that clients may read.
@@ -173,11 +171,6 @@ impl Log {
         self.view.load().segments().iter().map(|segment| u64::from(segment.written().file_pos)).sum()
     }
 
-    /// Whether readers see a record only after it is durable.
-    pub(super) fn shows_durable_only(&self) -> bool {
-        self.place.config.get_durability() == Durability::Fsync
-    }
-
     /// The error that keeps this log from being appended to, if there is one.
     pub(crate) fn check_failure(&self) -> Result<()> {
         self.failure.get().map_or(Ok(()), |error| Err(error.clone()))
@@ -206,6 +199,17 @@ impl Log {
         }
         self.sync_to(self.log_end())?;
         self.seal(Seal::All)
+    }
+
+    /// Lets nothing follow that goes by the name of the directory or of a file in it, for `reason`: the directory is
+    /// going to be removed, and its name may be another log's then. When it returns, what was under way has ended.
+    /// Those who hold slices go on reading them.
+    pub(crate) fn abandon(&self, reason: Error) {
+        self.fail(reason);
+        *self.removing.lock() = true;
+        self.writer.lock().closed = true;
+        drop(self.sealing.lock());
+        self.view.load().segments().iter().for_each(|segment| drop(segment.retire()));
     }
 }
 

@@ -45,6 +45,7 @@ mod recover;
 mod retention;
 mod roll;
 mod seal;
+mod settings;
 mod sync;
 #[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@ impl Log {
     pub(super) fn must_roll(&self, writer: &mut Writer, batch: &Batch<'_>, now: Timestamp) -> bool {
         let (base, end) = (writer.active.base(), writer.active.written());
         // A segment that was opened with more in it than is configured has a larger map, not a larger limit.
-        let capacity = writer.writing.as_ref().map_or(0, SegmentWriter::capacity).min(self.place.segment_bytes());
+        let capacity = writer.writing.as_ref().map_or(0, SegmentWriter::capacity).min(self.segment_bytes());
         let full = u64::from(end.file_pos) + batch.size() as u64 > u64::from(capacity);
         let too_far = batch.last_offset() - base > Offset::from(i32::MAX);
         full || too_far || writer.must_roll || (end.file_pos > 0 && self.is_too_old(writer, batch, now))
@@ -65,12 +65,15 @@ impl Log {
     }
 
     /// Makes a new active segment at the log end. What is left to do for the old one happens outside the lock, in
-    /// [`seal_rolled`](Log::seal_rolled).
+    /// [`seal_rolled`](Log::seal_rolled). An active segment without a record becomes wide enough instead.
     pub(super) fn roll(&self, writer: &mut Writer) -> Result<()> {
+        if writer.active.written().file_pos == 0 {
+            return self.widen_empty(writer);
+        }
         let base = writer.active.written().offset;
-        let place = self.place.segment(base);
+        let place = self.new_segment_place(base);
         let path = place.path(SegmentFile::Log);
-        let (active, writing) = Segment::create(place, self.place.segment_bytes()).map_err(|error| {
+        let (active, writing) = Segment::create(place, self.segment_bytes()).map_err(|error| {
             let left_behind = error.kind() == io::ErrorKind::Other;
             let error = Error::io("create the segment", &path, error).in_partition(self.partition());
             if left_behind { self.fail(error) } else { error }

@@ -20,9 +20,19 @@ pub(super) struct TopicQueue {
 }
 
 impl TopicQueue {
-    pub(super) fn new(topic: Arc<Topic>, limits: BatchLimits) -> Self {
-        let new_queue = |partition: &Arc<Partition>| Arc::new(PartitionQueue::new(Arc::clone(partition), limits));
-        let partitions = topic.partitions().iter().map(new_queue).collect();
+    /// The queue of `topic`. Partitions that it shares with `former`, the queue of an earlier state of the topic, keep
+    /// their open batches.
+    pub(super) fn new(topic: Arc<Topic>, limits: BatchLimits, former: Option<&TopicQueue>) -> Self {
+        let former = former.map_or(&[][..], |former| &former.partitions);
+        let queue_of = |(number, partition): (usize, &Arc<Partition>)| {
+            let kept = former.get(number).filter(|queue| Arc::ptr_eq(&queue.partition, partition));
+            kept.map(|queue| {
+                queue.open.lock().limits = limits;
+                Arc::clone(queue)
+            })
+            .unwrap_or_else(|| Arc::new(PartitionQueue::new(Arc::clone(partition), limits)))
+        };
+        let partitions = topic.partitions().iter().enumerate().map(queue_of).collect();
         TopicQueue { sticky: StickyPartitioner::new(limits.size), partitions, topic }
     }
 }
@@ -41,12 +51,12 @@ pub(super) struct BatchLimits {
 #[derive(Debug)]
 pub(super) struct PartitionQueue {
     pub(super) partition: Arc<Partition>,
-    limits: BatchLimits,
     open: Mutex<OpenBatch>,
 }
 
 #[derive(Debug)]
 struct OpenBatch {
+    limits: BatchLimits,
     builder: BatchBuilder,
     /// The batch in `builder`, and when it is due; `None` while that is empty.
     batch: Option<(Arc<SentBatch>, Instant)>,
@@ -78,25 +88,26 @@ pub(super) struct Placed {
 
 impl PartitionQueue {
     fn new(partition: Arc<Partition>, limits: BatchLimits) -> Self {
-        let open = OpenBatch { builder: BatchBuilder::new(), batch: None, written: None };
-        PartitionQueue { partition, limits, open: Mutex::new(open) }
+        let open = OpenBatch { limits, builder: BatchBuilder::new(), batch: None, written: None };
+        PartitionQueue { partition, open: Mutex::new(open) }
     }
 
     /// Puts a record into the open batch, and writes batches that are full, on the calling thread.
     pub(super) fn push(self: &Arc<Self>, record: &ProducerRecord<'_>, timestamp: Timestamp, now: Instant) -> Placed {
         let headers = || record.headers.iter().copied();
         let mut open = self.open.lock();
+        let limits = open.limits;
         let size = open.builder.record_size(timestamp, record.key, record.value, headers());
-        let no_room = !open.builder.is_empty() && open.builder.len() + size > self.limits.size;
+        let no_room = !open.builder.is_empty() && open.builder.len() + size > limits.size;
         if no_room {
             self.write(&mut open, false);
         }
         let is_new = open.batch.is_none();
         let new_batch =
-            || (Arc::new(SentBatch { queue: Arc::clone(self), outcome: OnceLock::new() }), now + self.limits.linger);
+            || (Arc::new(SentBatch { queue: Arc::clone(self), outcome: OnceLock::new() }), now + limits.linger);
         let (batch, due) = open.batch.get_or_insert_with(new_batch).clone();
         let delta = open.builder.push(timestamp, record.key, record.value, headers());
-        let complete = open.builder.len() >= self.limits.size || self.limits.linger.is_zero();
+        let complete = open.builder.len() >= limits.size || limits.linger.is_zero();
         if complete {
             self.write(&mut open, false);
         }

@@ -67,7 +67,7 @@ impl Ack {
     pub fn wait(self) -> Result<RecordMetadata> {
         let (batch, appended) = self.appended(true)?;
         let partition = &batch.queue.partition;
-        if partition.high_watermark()? < appended.end {
+        if !partition.keeps_promise(appended.end)? {
             partition.sync_to(appended.end)?;
         }
         self.metadata(batch, appended)
@@ -99,11 +99,11 @@ impl Ack {
     /// One look at whether the record has been acknowledged or never will be.
     fn look(&self) -> Result<Option<RecordMetadata>> {
         let (batch, appended) = self.appended(false)?;
-        let log = batch.queue.partition.log()?;
-        if log.high_watermark() >= appended.end {
+        let partition = &batch.queue.partition;
+        if partition.keeps_promise(appended.end)? {
             return self.metadata(batch, appended).map(Some);
         }
-        log.check_failure().map(|()| None)
+        partition.log()?.check_failure().map(|()| None)
     }
 }
 

@@ -91,7 +91,7 @@ impl Producer {
         let queues = self.shared.all_queues();
         let written: Vec<_> = queues.iter().filter_map(|queue| Some((queue, queue.write_now()?))).collect();
         let syncs = written.into_iter().map(|(queue, end)| {
-            if queue.partition.high_watermark()? < end { queue.partition.sync_to(end) } else { Ok(()) }
+            if queue.partition.keeps_promise(end)? { Ok(()) } else { queue.partition.sync_to(end) }
         });
         syncs.fold(Ok(()), Result::and)
     }
@@ -171,21 +171,44 @@ impl Shared {
     }
 
     fn topic_queue(&self, name: &str) -> Result<Arc<TopicQueue>> {
-        if let Some(queue) = self.queues.read().get(name) {
+        if let Some(queue) = self.queues.read().get(name).filter(|queue| queue.topic.is_current()) {
             return Ok(Arc::clone(queue));
         }
+        self.drop_deleted();
         if is_internal(name) {
             let reason = "only the engine writes to it";
             return Err(Error::new(ErrorKind::InvalidTopic { topic: name.to_owned(), reason }));
         }
+        // The topic is looked up under the lock, so that an earlier state of it never replaces a later one.
+        let mut queues = self.queues.write();
         let topic = self.engine.topics.get(name)?;
         let limits = BatchLimits {
             size: self.config.get_batch_size().min(batch_size_max(topic.config())),
             linger: self.config.get_linger(),
         };
         let name = Arc::clone(topic.name());
-        let mut queues = self.queues.write();
-        Ok(Arc::clone(queues.entry(name).or_insert_with(|| Arc::new(TopicQueue::new(topic, limits)))))
+        let former = queues.get(&name);
+        if let Some(queue) = former.filter(|queue| queue.topic.is_current()) {
+            return Ok(Arc::clone(queue)); // another thread was faster
+        }
+        let queue = Arc::new(TopicQueue::new(topic, limits, former.map(Arc::as_ref)));
+        let former = queues.insert(name, Arc::clone(&queue));
+        drop(queues);
+        if let Some(former) = former.filter(|former| former.topic.is_deleted()) {
+            former.partitions.iter().for_each(|queue| _ = queue.write_now());
+        }
+        Ok(queue)
+    }
+
+    /// Forgets topics that were deleted. What waited for being written to them fails now.
+    fn drop_deleted(&self) {
+        let is_deleted = |queue: &TopicQueue| !queue.topic.is_current() && queue.topic.is_deleted();
+        if !self.queues.read().values().any(|queue| is_deleted(queue)) {
+            return;
+        }
+        let deleted: Vec<_> = self.queues.write().extract_if(|_, queue| is_deleted(queue)).collect();
+        let queues = deleted.iter().flat_map(|(_, topic)| &topic.partitions);
+        queues.for_each(|queue| _ = queue.write_now());
     }
 
     fn all_queues(&self) -> Vec<Arc<PartitionQueue>> {
@@ -211,8 +234,10 @@ fn check_timestamp(timestamp: Timestamp, now: Timestamp, topic: &TopicConfig) ->
 }
 
 impl Task for Shared {
-    /// Writes batches that have lingered long enough; all of them when the broker is being closed.
+    /// Writes batches that have lingered long enough; all of them when the broker is being closed. Those of topics that
+    /// were deleted fail.
     fn run(&self, now: Instant) -> Option<Instant> {
+        self.drop_deleted();
         let closing = self.engine.check_open().is_err();
         let write = |queue: &Arc<PartitionQueue>| {
             if closing {

@@ -27,6 +27,12 @@ pub(crate) struct Faults {
     pub(crate) next_remove: Mutex<Option<io::ErrorKind>>,
     /// Syncs of directories that succeed before one fails for want of file handles.
     pub(crate) dir_syncs_left: Mutex<Option<usize>>,
+    /// Operations of all kinds that change something, or make it durable, which succeed before one fails.
+    pub(crate) changes_left: Mutex<Option<usize>>,
+    /// Whether all fail after that one, as if the process had ended there.
+    pub(crate) breaks: AtomicBool,
+    /// Whether syncs are counted and not done, for tests in which no power goes.
+    pub(crate) pretends: AtomicBool,
     /// Syncs that have begun.
     pub(crate) syncs: AtomicUsize,
     held: Mutex<bool>,
@@ -45,6 +51,28 @@ impl Faults {
         *self.held.lock() = true;
     }
 
+    /// Whether [`changes_left`](Faults::changes_left) was more than what was done.
+    pub(crate) fn are_changes_left(&self) -> bool {
+        self.changes_left.lock().is_some_and(|left| left > 0)
+    }
+
+    fn change(&self) -> io::Result<()> {
+        let mut left = self.changes_left.lock();
+        match &mut *left {
+            Some(0) => {
+                if !self.breaks.load(Ordering::SeqCst) {
+                    *left = None;
+                }
+                Err(io::ErrorKind::Other.into())
+            }
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn release(&self) {
         *self.held.lock() = false;
         self.released.notify_all();
@@ -57,6 +85,7 @@ fn fail(fault: &Mutex<Option<io::ErrorKind>>) -> io::Result<()> {
 
 impl Disk for FaultyDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.0.change()?;
         RealDisk.create_dir(dir)
     }
 
@@ -67,21 +96,31 @@ impl Disk for FaultyDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         if mode == OpenMode::Create {
             fail(&self.0.next_create)?;
+            self.0.change()?;
         }
         Ok(Arc::new(FaultyFile { file: RealDisk.open(path, mode)?, faults: Arc::clone(&self.0) }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fail(&self.0.next_rename)?;
+        self.0.change()?;
         RealDisk.rename(from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         fail(&self.0.next_remove)?;
+        self.0.change()?;
         RealDisk.remove_file(path)
     }
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        if let Err(error) = self.0.change() {
+            // Some files are gone by then.
+            if let Some(entry) = RealDisk.list(dir)?.iter().find(|entry| !entry.is_dir) {
+                RealDisk.remove_file(&dir.join(&entry.name))?;
+            }
+            return Err(error);
+        }
         RealDisk.remove_dir(dir)
     }
 
@@ -96,7 +135,9 @@ impl Disk for FaultyDisk {
             Some(left) => *left -= 1,
             None => {}
         }
-        RealDisk.sync_dir(dir)
+        drop(left);
+        self.0.change()?;
+        if self.0.pretends.load(Ordering::SeqCst) { Ok(()) } else { RealDisk.sync_dir(dir) }
     }
 }
 
@@ -128,6 +169,10 @@ impl DiskFile for FaultyFile {
         if self.faults.full.load(Ordering::SeqCst) {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        if let Err(error) = self.faults.change() {
+            self.file.write_at(bytes.get(..bytes.len() / 2).unwrap_or_default(), pos)?;
+            return Err(error);
+        }
         self.file.write_at(bytes, pos)
     }
 
@@ -139,11 +184,13 @@ impl DiskFile for FaultyFile {
         }
         drop(held);
         fail(&self.faults.next_sync)?;
-        self.file.sync()
+        self.faults.change()?;
+        if self.faults.pretends.load(Ordering::SeqCst) { Ok(()) } else { self.file.sync() }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         fail(&self.faults.next_set_len)?;
+        self.faults.change()?;
         self.file.set_len(len)
     }
 

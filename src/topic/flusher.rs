@@ -64,6 +64,11 @@ impl Flusher {
         }
     }
 
+    /// Takes back what `partition` has asked for.
+    pub(super) fn forget(&self, partition: &Arc<Partition>) {
+        self.state.lock().due.retain(|Reverse(due)| !Arc::ptr_eq(&due.partition, partition));
+    }
+
     /// Waits until partitions are due and takes them; `None` after [`stop`](Flusher::stop).
     pub(crate) fn next(&self, now: impl Fn() -> Instant) -> Option<Vec<Due>> {
         let mut state = self.state.lock();

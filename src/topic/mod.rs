@@ -9,17 +9,22 @@
 //! | `<topic>-<partition>/partition.metadata` | Kafka's file with the topic id |
 //! | `<topic>-<partition>/leader-epoch-checkpoint` | Kafka's file with the leader epochs: one, 0 |
 //!
-//! A topic exists once its file does. The directories are made before, so a crash in between leaves directories without
-//! a file and without a record, which the next open removes. Directories without a file that hold records were put
-//! there by somebody and become a topic with the default settings.
+//! | `<topic>-<partition>.<32 hex>-delete/` | a partition of a deleted topic, on its way out |
+//!
+//! A topic exists once its file says so: see [`administration`] for the order of things when it is created, changed or
+//! deleted, and for what a crash in between leaves. Directories of logs without a file were put there by somebody and
+//! become a topic with the default settings.
 
+mod administration;
 mod flusher;
+mod opening;
 mod partition;
 mod report;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod topic;
 mod topic_file;
 mod topic_name;
+mod topic_place;
 mod topics;
 mod waiters;
 
@@ -30,6 +35,7 @@ pub(crate) use topic::Topic;
 pub use topic::TopicDescription;
 pub(crate) use topic_file::id_text;
 pub(crate) use topic_name::{OFFSETS_TOPIC, is_internal};
+pub(crate) use topic_place::{TopicPlace, topic_of_file};
 pub use topics::MAX_PARTITIONS;
-pub(crate) use topics::{TopicPlace, Topics, topic_of_file};
+pub(crate) use topics::Topics;
 pub(crate) use waiters::Waiter;

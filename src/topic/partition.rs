@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::flusher::{Flush, Flusher};
 use super::waiters::Waiters;
 use crate::clock::Clock;
-use crate::config::IsolationLevel;
-use crate::error::{Error, Result};
+use crate::config::{IsolationLevel, TopicConfig};
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Appended, Fetched, Log, OffsetSpec, Removed, TimestampOffset};
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::types::{Durability, Offset, TopicPartition};
@@ -30,6 +30,9 @@ pub struct Partition {
     flush_later: AtomicBool,
     /// Whether a segment was rolled over and not yet sealed.
     seal_requested: AtomicBool,
+    /// Whether the topic was deleted. Set once, before the directory goes: what was read while it was not set was read
+    /// from this partition's files, whatever has their names later.
+    deleted: AtomicBool,
 }
 
 /// What a fetch may return.
@@ -82,6 +85,7 @@ impl Partition {
             flush_now: AtomicBool::new(false),
             flush_later: AtomicBool::new(false),
             seal_requested: AtomicBool::new(false),
+            deleted: AtomicBool::new(false),
         }
     }
 
@@ -94,7 +98,9 @@ impl Partition {
     ///
     /// # Errors
     ///
-    /// This and all other calls return the error with which the partition could not be opened, if it could not.
+    /// This and all other calls return the error with which the partition could not be opened, if it could not, and
+    /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) once its topic was deleted, also when a new
+    /// one has its name.
     pub fn log_start(&self) -> Result<Offset> {
         Ok(self.log()?.log_start())
     }
@@ -144,7 +150,7 @@ impl Partition {
     /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) outside `log_start..=log_end`, with these numbers;
     /// [`CorruptRecord`](crate::ErrorKind::CorruptRecord) where the batch headers do not hold.
     pub fn fetch(&self, offset: Offset, options: &FetchOptions) -> Result<Fetched> {
-        self.log()?.fetch_isolated(options.isolation_level, offset, options.max_bytes, true)
+        self.fetch_within(offset, options, true)
     }
 
     /// Deletes the records below `before` and returns the new first offset, which is larger than `before` if the log
@@ -157,9 +163,9 @@ impl Partition {
     /// watermark, [`PolicyViolation`](crate::ErrorKind::PolicyViolation) for a topic that is only compacted,
     /// [`Closed`](crate::ErrorKind::Closed) after the broker's close, and what the disk answers.
     pub fn delete_records(&self, before: Offset) -> Result<Offset> {
-        let deleted = self.log()?.delete_records(before);
+        let log_start = self.log()?.delete_records(before);
         self.waiters.wake_all(); // who waits below the new start has to look again
-        deleted
+        self.unless_deleted(log_start)
     }
 
     /// Does what is to be done every now and then whatever is appended: keeps short what the next open has to read after a
@@ -175,7 +181,7 @@ impl Partition {
 
     /// Removes what the topic's settings let go.
     pub(crate) fn enforce_retention(&self) -> Result<Removed> {
-        let removed = self.log()?.enforce_retention(self.clock.now())?;
+        let removed = self.unless_deleted(self.log()?.enforce_retention(self.clock.now()))?;
         if removed.segments > 0 {
             self.waiters.wake_all();
         }
@@ -184,12 +190,31 @@ impl Partition {
 
     /// As [`fetch`](Partition::fetch); without `at_least_one` also the first batch must fit.
     pub(crate) fn fetch_within(&self, offset: Offset, options: &FetchOptions, at_least_one: bool) -> Result<Fetched> {
-        self.log()?.fetch_isolated(options.isolation_level, offset, options.max_bytes, at_least_one)
+        let log = self.log()?;
+        self.unless_deleted(log.fetch_isolated(options.isolation_level, offset, options.max_bytes, at_least_one))
     }
 
-    /// The log, or the error with which it could not be opened.
+    /// The log, or the error with which it could not be opened, or that it is not there any more.
     pub(crate) fn log(&self) -> Result<&Log> {
+        self.check_exists()?;
         self.log.as_ref().map_err(Error::clone)
+    }
+
+    /// Refuses a partition whose topic was deleted.
+    pub(crate) fn check_exists(&self) -> Result<()> {
+        if self.deleted.load(Ordering::Acquire) { Err(self.unknown()) } else { Ok(()) }
+    }
+
+    /// What came of a call, or that the partition went meanwhile: then an error is only a consequence, and what was read
+    /// may be another's.
+    fn unless_deleted<T>(&self, outcome: Result<T>) -> Result<T> {
+        self.check_exists().and(outcome)
+    }
+
+    #[cold]
+    fn unknown(&self) -> Error {
+        let (topic, partition) = (self.name.topic().to_owned(), Some(self.name.partition()));
+        Error::new(ErrorKind::UnknownTopicOrPartition { topic, partition })
     }
 
     /// Those who wait for the high watermark to reach an offset, or for the partition to fail or be closed.
@@ -202,19 +227,20 @@ impl Partition {
     /// [`wake_waiters`](Partition::wake_waiters), which the caller calls when it holds no lock any more.
     pub(crate) fn append(self: &Arc<Self>, batch: &mut [u8], synced_by_caller: bool) -> Result<Appended> {
         let log = self.log()?;
-        let appended = log.append(batch, self.clock.now())?;
+        let appended = log.append(batch, self.clock.now()).or_else(|error| self.unless_deleted(Err(error)))?;
         if appended.rolled {
             self.seal_requested.store(true, Ordering::Release);
         }
-        let flush_now = match log.config().get_durability() {
+        let config = log.config();
+        let flush_now = match config.get_durability() {
             Durability::Fsync => !synced_by_caller,
             Durability::Interval => log.is_flush_due(),
             Durability::Os => false,
         };
         if flush_now || appended.rolled {
             self.request_flush(Flush::Now, Duration::ZERO);
-        } else if log.config().get_durability() == Durability::Interval {
-            self.request_flush(Flush::Later, log.config().get_flush_interval());
+        } else if config.get_durability() == Durability::Interval {
+            self.request_flush(Flush::Later, config.get_flush_interval());
         }
         Ok(appended)
     }
@@ -237,16 +263,52 @@ impl Partition {
                     self.request_flush(Flush::Now, RETRY_AFTER);
                 }
                 self.waiters.wake_all();
-                return Err(error);
+                return self.unless_deleted(Err(error));
             }
         }
         Ok(())
     }
 
+    /// Whether what lies below `end` can be seen and is as durable as the topic promises. Records can be seen that are
+    /// less durable, if they were appended before the promise was made.
+    pub(crate) fn keeps_promise(&self, end: Offset) -> Result<bool> {
+        let log = self.log()?;
+        let promises_syncs = log.config().get_durability() == Durability::Fsync;
+        Ok(end <= log.high_watermark() && (!promises_syncs || end <= log.durable()))
+    }
+
     /// What a record below `offset` survives now.
     pub(crate) fn durability_reached(&self, offset: Offset) -> Result<Durability> {
         let log = self.log()?;
-        Ok(if log.durable() >= offset { Durability::Fsync } else { log.config().get_durability() })
+        if log.durable() >= offset {
+            return Ok(Durability::Fsync);
+        }
+        // Without the sync, what promises one was agreed on after the append.
+        Ok(match log.config().get_durability() {
+            Durability::Interval => Durability::Interval,
+            Durability::Os | Durability::Fsync => Durability::Os,
+        })
+    }
+
+    /// Goes on with other settings. What they promise of records that are there already, the background thread sees to.
+    /// The caller wakes those who wait when it holds no lock any more.
+    pub(super) fn alter(self: &Arc<Self>, config: &Arc<TopicConfig>) {
+        let Ok(log) = &self.log else { return };
+        log.alter(config);
+        self.flush_later.store(false, Ordering::Release); // the next append asks for the new interval
+        if config.get_durability() != Durability::Os && log.durable() < log.log_end() {
+            self.request_flush(Flush::Now, Duration::ZERO);
+        }
+    }
+
+    /// The topic was deleted: every call is refused from now on, and nothing is done any more in the directory. When it
+    /// returns, what was under way there has ended. The caller wakes those who wait when it holds no lock any more.
+    pub(super) fn delete(self: &Arc<Self>) {
+        self.deleted.store(true, Ordering::Release);
+        if let Ok(log) = &self.log {
+            log.abandon(self.unknown());
+        }
+        self.flusher.forget(self);
     }
 
     fn request_flush(self: &Arc<Self>, flush: Flush, after: Duration) {

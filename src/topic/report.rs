@@ -20,7 +20,7 @@ pub struct RecoveryReport {
     pub partitions: Vec<PartitionRecovery>,
     /// Why partitions or topics were not opened. The others work; asking for these gives the same error.
     pub failed: Vec<Error>,
-    /// Directories of topics whose creation had been cut short, which were removed. They held no records.
+    /// Directories that were removed, because the creation or deletion of their topic had been cut short.
     pub removed: Vec<String>,
     /// Topics whose directories were found without settings, as they come from a Kafka broker, and got the
     /// defaults, but for `retention.ms`, which has no limit.

@@ -12,6 +12,9 @@
 //! crc32=b1e3e9f2
 //! ```
 //!
+//! A topic that is being created or deleted has a line `state=creating` or `state=deleting` behind the version: the next
+//! open finishes what it says. Without the line the topic is there.
+//!
 //! All settings are written, also those that were left at their defaults: a topic keeps what it was created with when
 //! a later version has other defaults.
 
@@ -24,15 +27,33 @@ use crate::config::TopicConfig;
 /// What the file says.
 #[derive(Clone, Debug)]
 pub(super) struct TopicFile {
+    pub(super) state: TopicState,
     pub(super) id: Uuid,
     pub(super) partitions: i32,
     pub(super) config: TopicConfig,
 }
 
+/// How far a topic has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TopicState {
+    /// Its directories are being made; nobody uses them yet.
+    Creating,
+    /// It is there.
+    Live,
+    /// Nobody uses its directories any more; they are being removed.
+    Deleting,
+}
+
 impl TopicFile {
     /// The content of the file.
     pub(super) fn to_text(&self) -> String {
-        let mut text = format!("version=1\ntopic.id={}\npartitions={}\n", id_text(self.id), self.partitions);
+        let state = match self.state {
+            TopicState::Creating => "state=creating\n",
+            TopicState::Live => "",
+            TopicState::Deleting => "state=deleting\n",
+        };
+        let id = id_text(self.id);
+        let mut text = format!("version=1\n{state}topic.id={id}\npartitions={}\n", self.partitions);
         for (key, value) in self.config.to_properties() {
             let _ = writeln!(text, "{key}={value}"); // a String takes everything
         }
@@ -55,7 +76,14 @@ impl TopicFile {
             version => return Err(format!("version {} is not known here", version.unwrap_or("(none)"))),
         }
         let settings = properties.iter().copied().filter(|(key, _)| !OWN_KEYS.contains(key));
+        let state = match value("state") {
+            None => TopicState::Live,
+            Some("creating") => TopicState::Creating,
+            Some("deleting") => TopicState::Deleting,
+            Some(state) => return Err(format!("state {state} is not known here")),
+        };
         Ok(TopicFile {
+            state,
             id: value("topic.id").and_then(parse_id).ok_or("the topic id is missing")?,
             partitions: value("partitions")
                 .and_then(|count| count.parse().ok())
@@ -66,7 +94,7 @@ impl TopicFile {
     }
 }
 
-const OWN_KEYS: [&str; 3] = ["version", "topic.id", "partitions"];
+const OWN_KEYS: [&str; 4] = ["version", "state", "topic.id", "partitions"];
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -107,15 +135,18 @@ mod tests {
     fn sample() -> TopicFile {
         let id = Uuid::from_u128(0x00112233_4455_6677_8899_aabbccddeeff);
         let config = TopicConfig::new().segment_bytes(1 << 20).flush_interval(Duration::from_millis(77));
-        TopicFile { id, partitions: 4, config }
+        TopicFile { state: TopicState::Live, id, partitions: 4, config }
     }
 
     #[test]
     fn round_trip() {
-        let text = sample().to_text();
-        let read = TopicFile::from_text(&text).unwrap();
-        assert_eq!((read.id, read.partitions), (sample().id, 4));
-        assert_eq!(read.config.to_properties(), sample().config.to_properties());
+        for state in [TopicState::Creating, TopicState::Live, TopicState::Deleting] {
+            let text = TopicFile { state, ..sample() }.to_text();
+            assert_eq!(text.contains("state="), state != TopicState::Live);
+            let read = TopicFile::from_text(&text).unwrap();
+            assert_eq!((read.state, read.id, read.partitions), (state, sample().id, 4));
+            assert_eq!(read.config.to_properties(), sample().config.to_properties());
+        }
     }
 
     #[test]

@@ -1,9 +1,15 @@
 //! Which names a topic may have, and which directories are partitions.
 
+use uuid::Uuid;
+
 use crate::error::{Error, ErrorKind, Result};
+use crate::types::TopicPartition;
 
 /// Longest topic name, in bytes (records.md 14, `Topic.MAX_NAME_LENGTH`).
 const NAME_LEN_MAX: usize = 249;
+
+/// Longest name of a directory, in bytes (log.md 1).
+const DIR_NAME_LEN_MAX: usize = 255;
 
 /// The topic that holds committed offsets and groups (groups.md 10).
 pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -39,6 +45,34 @@ pub(super) fn collide(a: &str, b: &str) -> bool {
     a != b && unified(a) == unified(b)
 }
 
+/// The name that the directory of a partition gets when its topic is deleted. `unique` tells it from others, since the
+/// topic's name is shortened to fit.
+///
+/// Rule: log.md 1, `LocalLog.logDeleteDirName`.
+pub(super) fn deleted_dir_name(partition: &TopicPartition, unique: Uuid) -> String {
+    let suffix = format!("-{}.{}-delete", partition.partition(), unique.simple());
+    let topic: String = partition.topic().chars().take(DIR_NAME_LEN_MAX - suffix.len()).collect();
+    topic + &suffix
+}
+
+/// Whether a directory of this name is one of a deleted topic, ours or Kafka's.
+pub(super) fn is_deleted_dir(name: &str) -> bool {
+    is_set_aside(name, "-delete")
+}
+
+/// Whether a directory of this name is what a Kafka broker makes of a partition for reasons that do not concern us.
+pub(super) fn is_kafkas_own_dir(name: &str) -> bool {
+    is_set_aside(name, "-future") || is_set_aside(name, "-stray")
+}
+
+/// Whether it is `<topic>-<partition>.<32 hex><suffix>`.
+fn is_set_aside(name: &str, suffix: &str) -> bool {
+    name.strip_suffix(suffix).and_then(|name| name.rsplit_once('.')).is_some_and(|(partition, unique)| {
+        let is_unique = unique.len() == 32 && unique.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_unique && parse_partition_dir(partition).is_some()
+    })
+}
+
 /// Topic and partition of a directory name: the digits behind the last `-` are the partition
 /// (`LocalLog.parseTopicPartitionName`).
 pub(super) fn parse_partition_dir(name: &str) -> Option<(&str, i32)> {
@@ -72,6 +106,26 @@ mod tests {
         assert!(collide("a.b", "a_b"));
         assert!(!collide("a.b", "a.b"));
         assert!(!collide("a.b", "a-b"));
+    }
+
+    #[test]
+    fn directories_of_deleted_topics() {
+        let unique = Uuid::from_u128(0x00112233_4455_6677_8899_aabbccddeeff);
+        let name = deleted_dir_name(&TopicPartition::new("orders", 3), unique);
+        assert_eq!(name, "orders-3.00112233445566778899aabbccddeeff-delete");
+        let long = deleted_dir_name(&TopicPartition::new("x".repeat(249), 9999), unique);
+        assert_eq!(long.len(), 255);
+        for name in [&name, &long] {
+            assert!(is_deleted_dir(name) && !is_kafkas_own_dir(name), "{name}");
+        }
+        for suffix in ["-future", "-stray"] {
+            assert!(is_kafkas_own_dir(&name.replace("-delete", suffix)), "{suffix}");
+        }
+        for name in
+            ["t-0-delete", "t-0.0f-delete", "t.00112233445566778899aabbccddeeff-delete", "t-0.x-delete", "-delete"]
+        {
+            assert!(!is_deleted_dir(name), "{name}");
+        }
     }
 
     #[test]

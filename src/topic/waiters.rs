@@ -104,6 +104,12 @@ impl Waiters {
         }
     }
 
+    /// Number of additions that were not undone.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.list.lock().len()
+    }
+
     /// Wakes everybody: the log failed or was closed.
     pub(crate) fn wake_all(&self) {
         self.wake(Offset::MAX);

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod admin;
 mod consume;
 mod corruption;
 mod damage;

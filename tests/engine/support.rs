@@ -26,6 +26,24 @@ impl Store {
         broker
     }
 
+    /// Makes the file of topic `t` say that the topic is being created or deleted.
+    pub(crate) fn set_state(&self, state: &str) {
+        let path = self.dir.path().join("t.topic");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (body, _) = text.rsplit_once("crc32=").unwrap();
+        let body = body.replacen("version=1\n", &format!("version=1\nstate={state}\n"), 1);
+        std::fs::write(path, format!("{body}crc32={:08x}\n", crc32fast::hash(body.as_bytes()))).unwrap();
+    }
+
+    /// The names in the directory that belong to topic `t`, sorted.
+    pub(crate) fn names_of_topic(&self) -> Vec<String> {
+        let names = std::fs::read_dir(self.dir.path()).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| name.starts_with("t-") || name.starts_with("t.")).collect();
+        names.sort();
+        names
+    }
+
     /// The path of a file of partition `t-0`.
     pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
         self.dir.path().join("t-0").join(name)
