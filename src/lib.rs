@@ -34,6 +34,8 @@
 //!   [`Durability`] holds.
 //! - [`Consumer`] polls [`ConsumerRecords`] as a member of a group or from partitions of its choice, and commits.
 //! - [`Partition`] reads by offset, without group and position. Keys and values are slices of the mapped log.
+//! - [`Broker::checkpoint`] makes a backup while the directory is in use. [`verify`], [`dump()`] and [`repair`] are for one
+//!   that nobody has open.
 //!
 //! # The promises
 //!
@@ -56,10 +58,12 @@
 //! # For those who read the source
 //!
 //! Bytes at the bottom, promises at the top; arrows point down only, which a test checks. From below: errors, types and
-//! settings; record batches, and the operating system; a segment; the log of a partition; topics; groups; the broker;
-//! producers and consumers. Each folder's page says what it stores, what holds in it, and what a crash leaves.
+//! settings; record batches, and the operating system; a segment; the log of a partition; topics; groups; the broker, and
+//! the tools that check and repair; producers and consumers. Each folder's page says what it stores, what holds in it,
+//! and what a crash leaves.
 
 mod broker;
+mod check;
 mod clock;
 mod config;
 mod consumer;
@@ -77,6 +81,9 @@ mod topic;
 mod types;
 
 pub use broker::Broker;
+pub use check::{
+    DumpOptions, Finding, RepairOptions, RepairReport, RepairStep, Severity, Verification, dump, repair, verify,
+};
 pub use config::{AutoOffsetReset, CleanupPolicy, ConsumerConfig, IsolationLevel, ProducerConfig, TopicConfig};
 pub use consumer::{Consumer, ConsumerRecord, ConsumerRecords};
 pub use error::{Error, ErrorKind, Result};
@@ -84,7 +91,7 @@ pub use group::OffsetAndMetadata;
 pub use log::{Cut, Fetched, OffsetSpec, PartitionRecovery, Records, RecordsIter, TimestampOffset};
 pub use producer::{Ack, Producer, ProducerRecord, RecordMetadata};
 pub use record::{Compression, Header, Headers, Record};
-pub use topic::{FetchOptions, MAX_PARTITIONS, Partition, RecoveryReport, TopicDescription};
+pub use topic::{CheckpointReport, FetchOptions, MAX_PARTITIONS, Partition, RecoveryReport, TopicDescription};
 pub use types::{Durability, NO_TIMESTAMP, Offset, OnCorruption, Timestamp, TimestampType, TopicPartition};
 
 #[cfg(doctest)]

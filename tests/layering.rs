@@ -13,7 +13,7 @@ const LEVELS: &[&[&str]] = &[
     &["log"],
     &["topic"],
     &["group"],
-    &["broker"],
+    &["broker", "check"],
     &["producer", "consumer"],
     &["fuzzing"],
 ];

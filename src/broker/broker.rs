@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
+use super::backup::copy_directory;
 use super::directory::DataDirectory;
 use super::engine::Engine;
 use super::tasks::{Threads, Timer};
 use crate::clock::{Clock, SystemClock};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::group::Coordinator;
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::sys::{Disk, OpenFiles, RealDisk};
-use crate::topic::{Flusher, Partition, RecoveryReport, TopicDescription, TopicPlace, Topics};
+use crate::topic::{CheckpointReport, Flusher, Partition, RecoveryReport, TopicDescription, TopicPlace, Topics};
 use crate::types::TopicPartition;
 
 /// A data directory that is open: topics, partitions, groups, and the threads that work for them.
@@ -130,6 +131,35 @@ impl Broker {
         outcome.map(|()| removed.bytes)
     }
 
+    /// Copies the data directory to `target` while it is in use: a backup that opens like a directory that was closed in
+    /// order. Every partition has what its readers saw at one moment of the call, and no committed offset lies behind the
+    /// records that come with it. Durable when it returns; a call that is cut short leaves a directory beside, whose name
+    /// is that of `target` with `.<number>.tmp` behind it and which can be removed.
+    ///
+    /// Finished segments are hard-linked if `target` lies on the same file system, and take no space of their own until
+    /// they are removed here. Nothing changes them afterwards; a device that damages such a file damages both.
+    ///
+    /// ```
+    /// # fn main() -> thalweg::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let (data, backup) = (dir.path().join("data"), dir.path().join("backup"));
+    /// let broker = thalweg::Broker::open(data)?;
+    /// broker.checkpoint(&backup)?;
+    /// assert!(thalweg::verify(&backup)?.findings.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](crate::ErrorKind::Io) if `target` is there and not empty, and for what else the system refuses; the error of
+    /// a topic or partition that is not open or takes no appends, since a copy without it would not be whole.
+    pub fn checkpoint(&self, target: impl AsRef<Path>) -> Result<CheckpointReport> {
+        self.engine.check_open()?;
+        let open = self.open.as_ref().ok_or_else(|| Error::new(ErrorKind::Closed))?;
+        copy_directory(&open.directory, &self.engine.topics, target.as_ref())
+    }
+
     pub(crate) fn engine(&self) -> &Arc<Engine> {
         &self.engine
     }
@@ -213,5 +243,26 @@ mod tests {
         consumer.subscribe(&["t"]).unwrap();
         let records = consumer.poll(std::time::Duration::from_secs(10)).unwrap();
         assert_eq!(records.iter().next().unwrap().offset(), 6, "nothing is passed over");
+    }
+
+    #[test]
+    fn a_checkpoint_without_links_is_copied_and_one_that_fails_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = FaultyDisk::default(); // which cannot link
+        let faults = disk.faults();
+        let broker = Broker::open_on(&dir.path().join("data"), Arc::new(disk), Arc::new(SystemClock)).unwrap();
+        broker.create_topic("t", 1, TopicConfig::new().internal_segment_bytes(500)).unwrap();
+        send(&broker, 30);
+        broker.checkpoint(dir.path().join("first")).unwrap(); // nothing is left to do for the background
+        let target = dir.path().join("backup");
+        for fault in [&faults.next_write, &faults.next_sync, &faults.next_create, &faults.next_rename] {
+            *fault.lock() = Some(std::io::ErrorKind::StorageFull);
+            assert!(broker.checkpoint(&target).unwrap_err().is_retriable());
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+        }
+        let report = broker.checkpoint(&target).unwrap();
+        assert!(report.linked_segments == 0 && report.copied_segments > 2, "{report}");
+        let copy = Broker::open(&target).unwrap();
+        assert_eq!(copy.partition(&TopicPartition::new("t", 0)).unwrap().log_end().unwrap(), 30);
     }
 }

@@ -8,21 +8,17 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::Arc;
 use crate::sys::{DirectoryLock, Disk, LockFailure, write_atomically};
-use crate::topic::{id_text, topic_of_file};
-
-const LOCK: &str = ".lock";
-const META_PROPERTIES: &str = "meta.properties";
-const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+use crate::topic::{CLEAN_SHUTDOWN, LOCK, META_PROPERTIES, TEMPORARY, id_text, marks_data_directory};
 
 /// Names that a first open can leave when it is cut short, before the directory is marked as a data directory, and one
 /// that file systems make themselves.
-const LEFTOVERS: [&str; 3] = [LOCK, "thalweg.tmp", "lost+found"];
+const LEFTOVERS: [&str; 3] = [LOCK, TEMPORARY, "lost+found"];
 
 /// An open data directory. The lock is held until it is dropped.
 #[derive(Debug)]
 pub(super) struct DataDirectory {
-    path: PathBuf,
-    disk: Arc<dyn Disk>,
+    pub(super) path: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
     /// Whether this open created it.
     pub(super) created: bool,
     /// Whether it was closed in order the last time, or is new.
@@ -43,7 +39,7 @@ impl DataDirectory {
             LockFailure::Io(error) => Error::io("lock the data directory", path, error),
         })?;
         let names: Vec<_> = list(path, &*disk)?;
-        let created = !names.iter().any(|name| is_sign(name));
+        let created = !names.iter().any(|name| marks_data_directory(name));
         let clean = created || names.iter().any(|name| name == CLEAN_SHUTDOWN);
         let directory = DataDirectory { path: path.to_owned(), disk, created, clean, _lock: lock };
         if !names.iter().any(|name| name == META_PROPERTIES) {
@@ -83,7 +79,12 @@ impl DataDirectory {
 
     /// Notes that everything was closed in order: the last thing that is written.
     pub(super) fn mark_clean(&self) -> Result<()> {
-        let path = self.path.join(CLEAN_SHUTDOWN);
+        self.mark_clean_at(&self.path)
+    }
+
+    /// As [`mark_clean`](DataDirectory::mark_clean), for a copy of the directory.
+    pub(super) fn mark_clean_at(&self, directory: &Path) -> Result<()> {
+        let path = directory.join(CLEAN_SHUTDOWN);
         write_atomically(&*self.disk, &path, b"{\"version\":0,\"brokerEpoch\":-1}")
             .map_err(|error| Error::io("write", &path, error))
     }
@@ -94,15 +95,10 @@ fn list(path: &Path, disk: &dyn Disk) -> Result<Vec<String>> {
     Ok(entries.into_iter().map(|entry| entry.name).collect())
 }
 
-/// Whether only a data directory has a file of this name, ours or a Kafka broker's.
-fn is_sign(name: &str) -> bool {
-    [META_PROPERTIES, CLEAN_SHUTDOWN].contains(&name) || topic_of_file(name).is_some()
-}
-
 /// A directory that holds something must hold a sign that it is a data directory.
 fn refuse_foreign(path: &Path, disk: &dyn Disk) -> Result<()> {
     let names = list(path, disk)?;
-    if names.iter().any(|name| is_sign(name)) {
+    if names.iter().any(|name| marks_data_directory(name)) {
         return Ok(());
     }
     match names.into_iter().find(|name| !LEFTOVERS.contains(&name.as_str())) {

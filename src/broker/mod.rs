@@ -10,6 +10,7 @@
 //! | topics and partitions | see [`crate::topic`] |
 
 mod administration;
+mod backup;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod broker;
 mod directory;

@@ -27,23 +27,24 @@ use crate::segment::End;
 use crate::sys::{Disk, OpenMode, write_atomically};
 use crate::types::{FilePos, Offset};
 
-const FILE_NAME: &str = "thalweg-checkpoint";
+/// Name of the file in a partition's directory.
+pub(crate) const CHECKPOINT_FILE: &str = "thalweg-checkpoint";
 
 /// What the checkpoint file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Checkpoint {
+pub(crate) struct Checkpoint {
     /// All records below are durable.
-    pub(super) recovery_point: Offset,
+    pub(crate) recovery_point: Offset,
     /// The first offset that clients may read.
-    pub(super) log_start: Offset,
+    pub(crate) log_start: Offset,
     /// Below it there may be gaps, which compaction leaves. At or above it every offset has its record.
-    pub(super) cleaner_offset: Offset,
+    pub(crate) cleaner_offset: Offset,
     /// The offset after the last record, when the file was written.
-    pub(super) log_end: Offset,
+    pub(crate) log_end: Offset,
     /// Base of the active segment, when the file was written.
-    pub(super) active_base: Offset,
+    pub(crate) active_base: Offset,
     /// Bytes in the active segment, when the file was written.
-    pub(super) active_size: FilePos,
+    pub(crate) active_size: FilePos,
 }
 
 impl Checkpoint {
@@ -58,11 +59,11 @@ impl Checkpoint {
     ///
     /// On a disk that is full to the last byte it is written over the old one, which takes no new block: deleting records
     /// has to work just then. A power cut in the middle of that leaves a checkpoint that is seen to be damaged.
-    pub(super) fn store(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    pub(crate) fn store(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
         let text = self.to_text();
         match write_atomically(disk, &path(dir), text.as_bytes()) {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                let file = disk.open(&path(dir), OpenMode::Write)?;
+                let Ok(file) = disk.open(&path(dir), OpenMode::Write) else { return Err(error) };
                 if file.len()? != text.len() as u64 {
                     return Err(error);
                 }
@@ -74,7 +75,7 @@ impl Checkpoint {
     }
 
     /// Reads the file; `None` if it is missing or damaged.
-    pub(super) fn load(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Self>> {
+    pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Self>> {
         let file = match disk.open(&path(dir), OpenMode::Read) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
@@ -121,7 +122,7 @@ impl Checkpoint {
 }
 
 fn path(dir: &Path) -> PathBuf {
-    dir.join(FILE_NAME)
+    dir.join(CHECKPOINT_FILE)
 }
 
 #[cfg(test)]

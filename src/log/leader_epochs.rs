@@ -16,10 +16,17 @@ const FILE_NAME: &str = "leader-epoch-checkpoint";
 /// Bytes that are read: more than the file of any log has that was not cut hundreds of thousands of times.
 const LEN_MAX: usize = 1 << 24;
 
-/// Epochs, each with the first offset that it has, both strictly increasing.
+/// Leader epochs and the first offset of each: both strictly increase (log.md 3 and 16, `LeaderEpochCheckpointFile`).
+///
+/// ```text
+/// 0
+/// 2
+/// 0 0
+/// 1 4711
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LeaderEpochs {
-    epochs: Vec<(i32, Offset)>,
+    entries: Vec<(i32, Offset)>,
 }
 
 impl LeaderEpochs {
@@ -32,7 +39,7 @@ impl LeaderEpochs {
         let mut content = vec![0; usize::try_from(file.len()?).unwrap_or(LEN_MAX).min(LEN_MAX)];
         let read = file.read_at(&mut content, 0)?;
         let text = content.get(..read).and_then(|text| std::str::from_utf8(text).ok());
-        Ok(text.and_then(LeaderEpochs::from_text).unwrap_or_default())
+        Ok(text.and_then(|text| LeaderEpochs::from_text(text).ok()).unwrap_or_default())
     }
 
     /// Writes the file; durable when it returns.
@@ -40,39 +47,58 @@ impl LeaderEpochs {
         write_atomically(disk, &path(dir), self.to_text().as_bytes())
     }
 
-    /// The epoch of the next batch.
-    pub(crate) fn latest(&self) -> i32 {
-        self.epochs.last().map_or(0, |(epoch, _)| *epoch)
+    /// Reads the content of the file, or says what is wrong with it.
+    pub(crate) fn from_text(text: &str) -> Result<Self, String> {
+        let mut lines = text.lines();
+        if lines.next() != Some("0") {
+            return Err("the version is not 0".to_owned());
+        }
+        let count: usize = lines.next().and_then(|line| line.parse().ok()).ok_or("the number of epochs is missing")?;
+        let mut entries: Vec<(i32, Offset)> = Vec::new();
+        for line in lines {
+            let entry =
+                line.split_once(' ').and_then(|(epoch, offset)| Some((epoch.parse().ok()?, offset.parse().ok()?)));
+            let (epoch, offset) = entry.ok_or_else(|| format!("\"{}\" is no epoch", line.escape_default()))?;
+            if epoch < 0 || offset < 0 || entries.last().is_some_and(|last| epoch <= last.0 || offset <= last.1) {
+                return Err(format!("epoch {epoch} at offset {offset} does not follow the one before"));
+            }
+            entries.push((epoch, offset));
+        }
+        if entries.len() != count {
+            return Err(format!("it has {} epochs but says {count}", entries.len()));
+        }
+        Ok(LeaderEpochs { entries })
     }
 
-    /// Begins a new epoch at `log_end`, where the log was cut, and forgets what began behind.
-    pub(crate) fn raise(&mut self, log_end: Offset) {
-        let next = self.latest().saturating_add(1);
-        self.epochs.retain(|(_, start)| *start < log_end);
-        self.epochs.push((next, log_end));
-    }
-
-    /// Rule: log.md 3, `LeaderEpochCheckpointFile`.
+    /// The content of the file.
     pub(crate) fn to_text(&self) -> String {
-        let mut text = format!("0\n{}\n", self.epochs.len());
-        for (epoch, start) in &self.epochs {
-            let _ = writeln!(text, "{epoch} {start}"); // a String takes everything
+        let mut text = format!("0\n{}\n", self.entries.len());
+        for (epoch, offset) in &self.entries {
+            let _ = writeln!(text, "{epoch} {offset}"); // a String takes everything
         }
         text
     }
 
-    /// The epochs that `text` says, if it is such a file.
-    pub(crate) fn from_text(text: &str) -> Option<Self> {
-        let mut lines = text.lines();
-        let (version, count) = (lines.next()?, lines.next()?.parse::<usize>().ok()?);
-        let epochs = lines
-            .map(|line| {
-                let (epoch, start) = line.split_once(' ')?;
-                Some((epoch.parse().ok().filter(|epoch| 0 <= *epoch)?, start.parse().ok().filter(|start| 0 <= *start)?))
-            })
-            .collect::<Option<Vec<(i32, Offset)>>>()?;
-        let increase = epochs.is_sorted_by(|a, b| a.0 < b.0 && a.1 < b.1);
-        (version == "0" && count == epochs.len() && increase).then_some(LeaderEpochs { epochs })
+    /// The epoch of the next batch.
+    pub(crate) fn latest(&self) -> i32 {
+        self.entries.last().map_or(0, |(epoch, _)| *epoch)
+    }
+
+    /// The epoch of the record at `offset`, if the file knows it.
+    pub(crate) fn at(&self, offset: Offset) -> Option<i32> {
+        self.entries.iter().rev().find(|(_, start)| *start <= offset).map(|(epoch, _)| *epoch)
+    }
+
+    /// The epochs of a log that was cut at `log_end`: those behind it are forgotten, and a new one begins there, larger
+    /// than each that there ever was. Rule: log.md 16.
+    pub(crate) fn raised_at(&self, log_end: Offset) -> Self {
+        let mut entries = self.entries.clone();
+        if entries.is_empty() {
+            entries.push((0, 0));
+        }
+        entries.retain(|(_, start)| *start < log_end);
+        entries.push((self.latest().saturating_add(1), log_end));
+        LeaderEpochs { entries }
     }
 }
 
@@ -83,38 +109,38 @@ fn path(dir: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::RealDisk;
 
     #[test]
-    fn each_cut_raises_the_epoch() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut epochs = LeaderEpochs::load(&RealDisk, dir.path()).unwrap();
-        assert_eq!(epochs.latest(), 0);
-        for (cut_at, text) in [(0, "0\n1\n1 0\n"), (10, "0\n2\n1 0\n2 10\n"), (20, "0\n3\n1 0\n2 10\n3 20\n")] {
-            epochs.raise(cut_at);
-            assert_eq!(epochs.to_text(), text);
-        }
-        epochs.raise(10);
-        assert_eq!(epochs.to_text(), "0\n2\n1 0\n4 10\n", "epochs that began behind the cut are gone");
-        epochs.store(&RealDisk, dir.path()).unwrap();
-        assert_eq!(LeaderEpochs::load(&RealDisk, dir.path()).unwrap(), epochs);
+    fn round_trip_and_lookup() {
+        let epochs = LeaderEpochs::from_text("0\n2\n0 0\n3 100\n").unwrap();
+        assert_eq!(epochs.to_text(), "0\n2\n0 0\n3 100\n");
+        assert_eq!([0, 99, 100, 500].map(|offset| epochs.at(offset)), [Some(0), Some(0), Some(3), Some(3)]);
+        assert_eq!(LeaderEpochs::default().at(1), None);
     }
 
     #[test]
-    fn what_cannot_be_right_is_not_taken() {
+    fn a_cut_begins_an_epoch_that_never_was() {
+        let epochs = LeaderEpochs::from_text("0\n2\n0 0\n3 100\n").unwrap();
+        assert_eq!(epochs.raised_at(150).to_text(), "0\n3\n0 0\n3 100\n4 150\n");
+        assert_eq!(epochs.raised_at(100).to_text(), "0\n2\n0 0\n4 100\n");
+        assert_eq!(epochs.raised_at(0).to_text(), "0\n1\n4 0\n");
+        assert_eq!(LeaderEpochs::default().raised_at(7).to_text(), "0\n2\n0 0\n1 7\n");
+    }
+
+    #[test]
+    fn what_kafka_refuses_is_refused() {
         for text in [
             "",
-            "0\n",
             "1\n0\n",
+            "0\n",
             "0\n1\n",
-            "0\n2\n0 0\n",
-            "0\n1\n0 x\n",
-            "0\n2\n1 0\n1 5\n",
+            "0\n0\n0 0\n",
+            "0\n1\n0\n",
+            "0\n2\n0 0\n0 5\n",
             "0\n2\n0 5\n1 5\n",
             "0\n1\n-1 0\n",
         ] {
-            assert_eq!(LeaderEpochs::from_text(text), None, "{text:?}");
+            LeaderEpochs::from_text(text).unwrap_err();
         }
-        assert_eq!(LeaderEpochs::from_text("0\n0\n"), Some(LeaderEpochs::default()));
     }
 }

@@ -29,6 +29,7 @@
 //! It neither spawns threads nor asks for the time, and knows nothing of topics and groups.
 
 mod append;
+mod backup;
 mod checkpoint;
 mod cut;
 mod decision;
@@ -46,6 +47,7 @@ mod retention;
 mod roll;
 mod seal;
 mod settings;
+mod side_file;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -55,6 +57,8 @@ mod transactions_tests;
 mod view;
 
 pub(crate) use append::Appended;
+pub(crate) use checkpoint::{CHECKPOINT_FILE, Checkpoint};
+pub(crate) use leader_epochs::LeaderEpochs;
 pub(crate) use log::{Log, LogPlace};
 pub use lookup::{OffsetSpec, TimestampOffset};
 pub use partition_recovery::{Cut, PartitionRecovery};
@@ -62,3 +66,4 @@ pub use read::Fetched;
 pub use records::{Records, RecordsIter};
 pub(crate) use recover::LeftBy;
 pub(crate) use retention::Removed;
+pub(crate) use side_file::{CORRUPT, copy_file, keep_end, replace_with_beginning, set_aside};

@@ -273,7 +273,7 @@ impl Recovering<'_> {
     }
 
     /// The offset up to which the checkpoint vouches for the log.
-    fn vouched_for(&self) -> Offset {
+    pub(super) fn vouched_for(&self) -> Offset {
         self.checkpoint.map_or(0, |checkpoint| checkpoint.recovery_point.max(checkpoint.log_start))
     }
 
@@ -307,7 +307,7 @@ impl Recovering<'_> {
         let never_promised =
             place == Where::Behind && found == Found::Torn && self.place.config.get_durability() == Durability::Fsync;
         if !never_promised {
-            self.epochs.raise(end.offset);
+            self.epochs = self.epochs.raised_at(end.offset);
             let LogPlace { disk, dir, .. } = self.place;
             self.epochs.store(&**disk, dir).map_err(|error| self.refused("write the leader epochs of", dir, error))?;
         }

@@ -208,6 +208,11 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// The checksum in the header, right or wrong.
+    pub(crate) fn crc(&self) -> u32 {
+        self.header.crc.get()
+    }
+
     /// Compares the checksum in the header with that of the bytes.
     pub(crate) fn verify_crc(&self) -> Result<(), Malformed> {
         let stored = self.header.crc.get();

@@ -80,7 +80,8 @@ pub(crate) use batch::{Batch, Batches};
 #[cfg(test)]
 pub(crate) use builder::BatchFields;
 pub(crate) use builder::{BatchBuilder, assign, stamp_log_append_time};
-pub(crate) use control::ControlType;
+pub(crate) use control::{ControlType, EndTransaction};
+pub(crate) use crc::crc32c;
 pub use header::Compression;
 pub(crate) use header::HEADER_LEN;
 pub(crate) use malformed::Malformed;

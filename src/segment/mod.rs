@@ -38,7 +38,7 @@ mod segment;
 mod time_index;
 
 pub(crate) use indexes::{Indexer, Indexes};
-pub(crate) use names::SegmentFile;
+pub(crate) use names::{SegmentFile, segment_path};
 pub(crate) use reader::{DamageAt, SegmentReader, bad_offsets, follows};
-pub(crate) use scan::{Damage, Scan, ScanOffsets, holds_batch_behind, scan};
+pub(crate) use scan::{Damage, Scan, ScanOffsets, find_batch_behind, holds_batch_behind, scan};
 pub(crate) use segment::{End, Segment, SegmentFollower, SegmentPlace, SegmentWriter};

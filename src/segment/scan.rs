@@ -120,13 +120,23 @@ fn walk(
 
 /// Whether a whole batch with the right checksum stands anywhere behind byte `from`: then the damage there is not just
 /// a batch whose end is missing.
+pub(crate) fn holds_batch_behind(
+    file: &dyn DiskFile,
+    range: (FilePos, FilePos),
+    offsets: (Offset, Offset),
+) -> io::Result<bool> {
+    Ok(find_batch_behind(file, range, offsets)?.is_some())
+}
+
+/// Where the first whole batch with the right checksum begins behind byte `from`, of a segment at `base` and with no
+/// offset below `expected`.
 ///
 /// Looks at every position for what can be a header, and at the checksum only there.
-pub(crate) fn holds_batch_behind(
+pub(crate) fn find_batch_behind(
     file: &dyn DiskFile,
     (from, end): (FilePos, FilePos),
     (base, expected): (Offset, Offset),
-) -> io::Result<bool> {
+) -> io::Result<Option<FilePos>> {
     let (mut piece, mut candidate) = (Piece::default(), Piece::default());
     let mut at = from + 1;
     while at < end {
@@ -139,13 +149,13 @@ pub(crate) fn holds_batch_behind(
             candidate.fill(file, start, size)?;
             let offsets = ScanOffsets { base, from: base, gaps_below: Offset::MAX };
             if matches!(check(&candidate.bytes, offsets, expected), Ok(Some(_))) {
-                return Ok(true);
+                return Ok(Some(start));
             }
         }
         let Some(walked) = piece.bytes.len().checked_sub(HEADER_LEN - 1).filter(|walked| *walked > 0) else { break };
         at += walked as FilePos;
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// The size that a header announces, if its fields can be those of a batch of this segment. Strict, because reading the

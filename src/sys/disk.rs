@@ -31,6 +31,12 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
     /// Removes a directory with all that is in it.
     fn remove_dir(&self, dir: &Path) -> io::Result<()>;
 
+    /// Gives a file a second name on the same file system. Durable after [`sync_dir`](Disk::sync_dir). A disk that
+    /// cannot do it says [`io::ErrorKind::Unsupported`].
+    fn hard_link(&self, _file: &Path, _name: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Makes names created, renamed and removed in `dir` durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 }
@@ -133,6 +139,10 @@ impl Disk for RealDisk {
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
         fs::remove_dir_all(dir)
+    }
+
+    fn hard_link(&self, file: &Path, name: &Path) -> io::Result<()> {
+        fs::hard_link(file, name)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

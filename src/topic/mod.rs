@@ -16,6 +16,8 @@
 //! become a topic with the default settings.
 
 mod administration;
+mod backup;
+mod file_names;
 mod flusher;
 mod opening;
 mod partition;
@@ -28,14 +30,18 @@ mod topic_place;
 mod topics;
 mod waiters;
 
+pub(crate) use file_names::{
+    CLEAN_SHUTDOWN, LEADER_EPOCHS, LOCK, META_PROPERTIES, PARTITION_METADATA, TEMPORARY, TOPIC_FILE_EXTENSION,
+    marks_data_directory, topic_of_file,
+};
 pub(crate) use flusher::Flusher;
 pub use partition::{FetchOptions, Partition};
-pub use report::RecoveryReport;
+pub use report::{CheckpointReport, RecoveryReport};
 pub(crate) use topic::Topic;
 pub use topic::TopicDescription;
-pub(crate) use topic_file::id_text;
-pub(crate) use topic_name::{OFFSETS_TOPIC, is_internal};
-pub(crate) use topic_place::{TopicPlace, topic_of_file};
+pub(crate) use topic_file::{TopicFile, TopicState, id_in_partition_metadata, id_text};
+pub(crate) use topic_name::{OFFSETS_TOPIC, is_internal, parse_partition_dir};
+pub(crate) use topic_place::TopicPlace;
 pub use topics::MAX_PARTITIONS;
 pub(crate) use topics::Topics;
 pub(crate) use waiters::Waiter;

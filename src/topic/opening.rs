@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use uuid::Uuid;
 
+use super::file_names::{PARTITION_METADATA, topic_of_file};
 use super::report::RecoveryReport;
 use super::topic::Topic;
 use super::topic_file::{TopicFile, TopicState, id_in_partition_metadata};
 use super::topic_name::{is_deleted_dir, is_internal, is_kafkas_own_dir, parse_partition_dir};
-use super::topic_place::{PARTITION_METADATA, TopicPlace, topic_of_file};
+use super::topic_place::TopicPlace;
 use super::topics::{Deletion, MAX_PARTITIONS};
 use crate::config::{CleanupPolicy, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};

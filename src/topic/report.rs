@@ -1,4 +1,4 @@
-//! What opening a data directory found.
+//! What opening a data directory found, and what copying it did.
 
 use std::fmt;
 use std::time::Duration;
@@ -93,5 +93,38 @@ impl fmt::Display for RecoveryReport {
             write!(f, "\n  {} committed offsets set back to the end of their partitions", self.clamped_offsets)?;
         }
         Ok(())
+    }
+}
+
+/// What [`Broker::checkpoint`](crate::Broker::checkpoint) copied. `Display` gives a line for a person.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckpointReport {
+    /// Topics, internal ones included.
+    pub topics: usize,
+    /// Partitions of all topics.
+    pub partitions: usize,
+    /// Segments that share their bytes with the original.
+    pub linked_segments: usize,
+    /// Segments that were copied.
+    pub copied_segments: usize,
+    /// Bytes of record batches in the segments that were linked.
+    pub linked_bytes: u64,
+    /// Bytes of record batches in the segments that were copied.
+    pub copied_bytes: u64,
+}
+
+impl fmt::Display for CheckpointReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} topics, {} partitions; {} segments ({} bytes) linked, {} ({} bytes) copied",
+            self.topics,
+            self.partitions,
+            self.linked_segments,
+            self.linked_bytes,
+            self.copied_segments,
+            self.copied_bytes
+        )
     }
 }

@@ -26,16 +26,16 @@ use crate::config::TopicConfig;
 
 /// What the file says.
 #[derive(Clone, Debug)]
-pub(super) struct TopicFile {
-    pub(super) state: TopicState,
-    pub(super) id: Uuid,
-    pub(super) partitions: i32,
-    pub(super) config: TopicConfig,
+pub(crate) struct TopicFile {
+    pub(crate) state: TopicState,
+    pub(crate) id: Uuid,
+    pub(crate) partitions: i32,
+    pub(crate) config: TopicConfig,
 }
 
 /// How far a topic has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TopicState {
+pub(crate) enum TopicState {
     /// Its directories are being made; nobody uses them yet.
     Creating,
     /// It is there.
@@ -46,7 +46,7 @@ pub(super) enum TopicState {
 
 impl TopicFile {
     /// The content of the file.
-    pub(super) fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let state = match self.state {
             TopicState::Creating => "state=creating\n",
             TopicState::Live => "",
@@ -63,7 +63,7 @@ impl TopicFile {
     }
 
     /// Reads the content of the file, or says what is wrong with it.
-    pub(super) fn from_text(text: &str) -> Result<Self, String> {
+    pub(crate) fn from_text(text: &str) -> Result<Self, String> {
         let (body, crc) = text.rsplit_once("crc32=").ok_or("the checksum is missing")?;
         let crc = crc.strip_suffix('\n').filter(|crc| crc.len() == 8).and_then(|crc| u32::from_str_radix(crc, 16).ok());
         if crc != Some(crc32fast::hash(body.as_bytes())) {
@@ -107,7 +107,7 @@ pub(crate) fn id_text(id: Uuid) -> String {
 }
 
 /// The inverse of [`id_text`]. The id of zeros is not one.
-pub(super) fn parse_id(text: &str) -> Option<Uuid> {
+pub(crate) fn parse_id(text: &str) -> Option<Uuid> {
     let sextets = text.bytes().map(|byte| ALPHABET.iter().position(|letter| *letter == byte).map(|at| at as u128));
     let bits = sextets.enumerate().try_fold(0u128, |bits, (at, sextet)| match at {
         0..=20 => Some(bits << 6 | sextet?),
@@ -118,12 +118,12 @@ pub(super) fn parse_id(text: &str) -> Option<Uuid> {
 }
 
 /// Kafka's `partition.metadata` (log.md 3).
-pub(super) fn partition_metadata(id: Uuid) -> String {
+pub(crate) fn partition_metadata(id: Uuid) -> String {
     format!("version: 0\ntopic_id: {}", id_text(id))
 }
 
 /// The topic id in a `partition.metadata`.
-pub(super) fn id_in_partition_metadata(text: &str) -> Option<Uuid> {
+pub(crate) fn id_in_partition_metadata(text: &str) -> Option<Uuid> {
     text.lines().find_map(|line| parse_id(line.strip_prefix("topic_id:")?.trim()))
 }
 

@@ -75,7 +75,7 @@ fn is_set_aside(name: &str, suffix: &str) -> bool {
 
 /// Topic and partition of a directory name: the digits behind the last `-` are the partition
 /// (`LocalLog.parseTopicPartitionName`).
-pub(super) fn parse_partition_dir(name: &str) -> Option<(&str, i32)> {
+pub(crate) fn parse_partition_dir(name: &str) -> Option<(&str, i32)> {
     let (topic, partition) = name.rsplit_once('-')?;
     check_topic_name(topic).ok()?;
     let number: i32 = partition.parse().ok().filter(|number| 0 <= *number)?;

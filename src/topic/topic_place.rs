@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
+use super::file_names::{LEADER_EPOCHS, PARTITION_METADATA, TOPIC_FILE_EXTENSION};
 use super::flusher::Flusher;
 use super::partition::Partition;
 use super::topic_file::{TopicFile, id_in_partition_metadata, partition_metadata};
-use super::topic_name::{check_topic_name, deleted_dir_name, parse_partition_dir};
+use super::topic_name::{deleted_dir_name, parse_partition_dir};
 use crate::clock::Clock;
 use crate::config::TopicConfig;
 use crate::error::{Error, Result};
@@ -17,10 +18,6 @@ use crate::log::{LeftBy, Log, LogPlace};
 use crate::sync::Arc;
 use crate::sys::{Disk, DiskEntry, OpenFiles, OpenMode, write_atomically};
 use crate::types::{Offset, TopicPartition};
-
-const TOPIC_FILE_EXTENSION: &str = ".topic";
-pub(super) const PARTITION_METADATA: &str = "partition.metadata";
-const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 
 /// Where topics live, and what their partitions need.
 #[derive(Clone, Debug)]
@@ -199,11 +196,6 @@ impl TopicPlace {
     pub(super) fn partition(&self, name: &TopicPartition, log: Result<Log>) -> Arc<Partition> {
         Arc::new(Partition::new(name.clone(), log, Arc::clone(&self.flusher), Arc::clone(&self.clock)))
     }
-}
-
-/// The topic that a file of this name makes exist.
-pub(crate) fn topic_of_file(name: &str) -> Option<&str> {
-    name.strip_suffix(TOPIC_FILE_EXTENSION).filter(|topic| check_topic_name(topic).is_ok())
 }
 
 /// What [`TopicPlace::create_partition`] can leave behind when it is cut short.

@@ -5,6 +5,8 @@
 mod support;
 
 mod admin;
+mod check;
+mod checkpoint;
 mod consume;
 mod corruption;
 mod damage;
@@ -13,5 +15,6 @@ mod groups;
 mod list_offset;
 mod open;
 mod produce;
+mod repair;
 mod retention;
 mod topics;

@@ -1,0 +1,353 @@
+//! Repairing one partition: what is there, what is to be done about it, and doing it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::classify::segments;
+use super::finding::Severity;
+use super::repair::Repairing;
+use super::repair_log::LogDir;
+use super::segment_walk::{SegmentWalk, WalkPlace, walk_segment};
+use crate::error::{Error, Result};
+use crate::log::{CHECKPOINT_FILE, Checkpoint, LeaderEpochs};
+use crate::segment::{End, ScanOffsets, SegmentFile, scan, segment_path};
+use crate::sys::{Disk, OpenMode};
+use crate::types::{FilePos, Offset, TopicPartition};
+
+/// The repair of one partition.
+pub(super) struct PartitionRepair<'r, 'a> {
+    repairing: &'r mut Repairing<'a>,
+    name: TopicPartition,
+    dir: PathBuf,
+    checkpoint: Option<Checkpoint>,
+    /// Whether there is a checkpoint file, in whatever state.
+    has_checkpoint_file: bool,
+    /// Base and length of each segment, by base.
+    segments: Vec<(Offset, u64)>,
+}
+
+/// A log as far as it holds.
+struct Survey {
+    /// Number of the segment in which it ends, counted from 0.
+    last: usize,
+    end: End,
+    /// Why it ends there, if it does before its last byte.
+    damage: Option<String>,
+    /// The offset behind the last gap.
+    last_gap_end: Option<Offset>,
+}
+
+/// What is to become of a log.
+enum Plan {
+    Keep,
+    Cut { segment: usize, end: End, why: String },
+    Restart { offset: Offset, why: String },
+}
+
+impl<'r, 'a> PartitionRepair<'r, 'a> {
+    pub(super) fn new(repairing: &'r mut Repairing<'a>, name: TopicPartition) -> Self {
+        let dir = repairing.directory.path.join(name.to_string());
+        let (segments, has_checkpoint_file) = (Vec::new(), false);
+        PartitionRepair { repairing, name, dir, checkpoint: None, has_checkpoint_file, segments }
+    }
+
+    pub(super) fn run(mut self) -> Result<()> {
+        let disk = self.disk();
+        let entries = disk.list(&self.dir).map_err(|error| self.refused("list", &self.dir, error))?;
+        self.segments = segments(&entries).0;
+        self.has_checkpoint_file = entries.iter().any(|entry| entry.name == CHECKPOINT_FILE);
+        self.checkpoint = Checkpoint::load(disk, &self.dir)
+            .map_err(|error| self.refused("read the checkpoint of", &self.dir, error))?;
+        let Some(survey) = self.survey()? else { return self.repair_empty() };
+        if let Some(plan) = self.plan(&survey)? {
+            self.carry_out(&survey, plan)?;
+        }
+        Ok(())
+    }
+
+    fn disk(&self) -> &'a dyn Disk {
+        &*self.repairing.directory.disk
+    }
+
+    /// A log without a segment. Without a checkpoint as well it is none, and opening makes one.
+    fn repair_empty(&mut self) -> Result<()> {
+        let Some(checkpoint) = self.checkpoint else { return Ok(()) };
+        let why = format!("all segments are gone, and the log went up to {} at least", checkpoint.log_end);
+        if !self.repairing.options.accept_loss {
+            self.leave(&self.dir.clone(), &format!("{why}; the option to accept the loss begins it anew at its start"));
+            return Ok(());
+        }
+        self.restart(checkpoint.log_start, &why)
+    }
+
+    /// Walks the segments up to the first that is damaged or does not lead to the next, and removes index files that are
+    /// wrong.
+    fn survey(&mut self) -> Result<Option<Survey>> {
+        let mut survey: Option<Survey> = None;
+        for (at, (base, len)) in self.segments.clone().into_iter().enumerate() {
+            let path = segment_path(&self.dir, base, SegmentFile::Log);
+            let Some(short) = FilePos::try_from(len).ok().filter(|len| *len <= i32::MAX as FilePos) else {
+                return Err(
+                    Error::storage("a segment has less than 2^31 bytes: cut or remove it by hand").at_file(&path)
+                );
+            };
+            let walk = self.walk(base, short).map_err(|error| self.refused("read the segment", &path, error))?;
+            let next = self.segments.get(at + 1).map(|(next, _)| *next);
+            let end = End { offset: walk.found.next_offset, file_pos: walk.found.valid_end };
+            let mut last_gap_end = walk.last_gap_end.or(survey.and_then(|survey| survey.last_gap_end));
+            let damage = match (walk.found.damage, next) {
+                (Some(damage), _) => Some(damage.to_string()),
+                (None, Some(next)) if next < end.offset || (end.offset < next && self.gaps_below() <= end.offset) => {
+                    Some(format!("the segment ends at offset {}, the next one begins at {next}", end.offset))
+                }
+                _ => None,
+            };
+            if next.is_some_and(|next| end.offset < next) && damage.is_none() {
+                last_gap_end = next;
+            }
+            self.remove_wrong_indexes(base, &walk)?;
+            let is_damaged = damage.is_some();
+            survey = Some(Survey { last: at, end, damage, last_gap_end });
+            if is_damaged {
+                break;
+            }
+        }
+        Ok(survey)
+    }
+
+    /// Walks one segment as the device has it: a page that a failed sync left in the cache is no evidence (log.md 11).
+    fn walk(&self, base: Offset, len: FilePos) -> io::Result<SegmentWalk> {
+        let disk = self.disk();
+        let path = segment_path(&self.dir, base, SegmentFile::Log);
+        let file = disk.open(&path, OpenMode::Read)?;
+        if !self.repairing.options.dry_run {
+            file.sync()?;
+            file.drop_cache()?;
+        }
+        let place = WalkPlace {
+            disk,
+            dir: &self.dir,
+            base,
+            len,
+            gaps_below: self.gaps_below(),
+            inflated_max: 1, // records do not matter here
+            epochs: &LeaderEpochs::default(),
+            complete: false,
+        };
+        walk_segment(&*file, &place)
+    }
+
+    fn gaps_below(&self) -> Offset {
+        self.checkpoint.map_or(Offset::MAX, |checkpoint| checkpoint.cleaner_offset)
+    }
+
+    fn remove_wrong_indexes(&mut self, base: Offset, walk: &SegmentWalk) -> Result<()> {
+        let Some(finding) = walk.index_findings.iter().find(|finding| finding.severity > Severity::Note) else {
+            return Ok(());
+        };
+        let what = format!("{}: removed with the other index of the segment, to be built again", finding.what);
+        if self.step(&finding.file, what)? {
+            self.log_dir().remove_indexes(base).map_err(|error| self.refused("remove", &finding.file, error))?;
+        }
+        Ok(())
+    }
+
+    /// What is to be done; `None` if nothing may be done.
+    fn plan(&mut self, survey: &Survey) -> Result<Option<Plan>> {
+        let path = self.segment_path(survey.last);
+        let mut plan = Plan::Keep;
+        if let Some(damage) = &survey.damage {
+            let why = format!("{damage}, at byte {} and offset {}", survey.end.file_pos, survey.end.offset);
+            if self.repairing.options.cut_damage && !self.is_cut_by_opening(survey) {
+                plan = Plan::Cut { segment: survey.last, end: survey.end, why };
+            } else if !self.is_cut_by_opening(survey) {
+                self.leave(&path, &format!("{why}; the option to cut at damage ends the log there"));
+                return Ok(None);
+            }
+        }
+        if let Some(cut) = self.plan_truncation(survey)? {
+            plan = cut;
+        }
+        Ok(self.plan_start(survey, plan))
+    }
+
+    /// Whether the next open cuts the log there anyhow: at or behind the recovery point, in what it walks.
+    fn is_cut_by_opening(&self, survey: &Survey) -> bool {
+        match self.checkpoint {
+            Some(Checkpoint { recovery_point, .. }) => {
+                let first = self.segments.partition_point(|(base, _)| *base <= recovery_point).saturating_sub(1);
+                first <= survey.last && recovery_point <= survey.end.offset
+            }
+            None => survey.last + 1 == self.segments.len(),
+        }
+    }
+
+    /// The cut that was asked for by offset. Rule: log.md 11.1.
+    fn plan_truncation(&self, survey: &Survey) -> Result<Option<Plan>> {
+        let asked = self.repairing.options.truncate_to.iter().filter(|(name, _)| *name == self.name);
+        let Some(offset) = asked.map(|(_, offset)| *offset).min().filter(|offset| *offset < survey.end.offset) else {
+            return Ok(None);
+        };
+        let why = format!("to be cut at offset {offset}");
+        let Some(segment) = self.segments.partition_point(|(base, _)| *base <= offset).checked_sub(1) else {
+            return Ok(Some(Plan::Restart { offset, why }));
+        };
+        let path = self.segment_path(segment);
+        let end = self.end_before(segment, offset).map_err(|error| self.refused("read the segment", &path, error))?;
+        Ok(Some(Plan::Cut { segment, end, why }))
+    }
+
+    /// Where the batch begins that holds `offset`, which lies in segment number `segment` and in a part that holds.
+    fn end_before(&self, segment: usize, offset: Offset) -> io::Result<End> {
+        let (base, len) = self.segments.get(segment).copied().unwrap_or_default();
+        let file = self.disk().open(&segment_path(&self.dir, base, SegmentFile::Log), OpenMode::Read)?;
+        let offsets = ScanOffsets { base, from: base, gaps_below: self.gaps_below() };
+        let mut end = End { offset: base, file_pos: 0 };
+        let range = (0, FilePos::try_from(len).unwrap_or(FilePos::MAX));
+        scan(&*file, range, offsets, |file_pos, batch| {
+            if batch.next_offset() <= offset {
+                end = End { offset: batch.next_offset(), file_pos: file_pos + batch.size() as FilePos };
+            }
+        })?;
+        Ok(end)
+    }
+
+    /// Compares where the log will end and where it begins with what its checkpoint says.
+    fn plan_start(&mut self, survey: &Survey, plan: Plan) -> Option<Plan> {
+        let Some(checkpoint) = self.checkpoint else { return Some(plan) };
+        let first_base = self.segments.first().map_or(0, |(base, _)| *base);
+        let accepts = self.repairing.options.accept_loss;
+        let (end, may_end_early) = match &plan {
+            Plan::Keep => (survey.end.offset, accepts || self.repairing.options.cut_damage),
+            Plan::Cut { end, .. } => (end.offset, true),
+            Plan::Restart { .. } => return Some(plan),
+        };
+        let file = self.dir.join(CHECKPOINT_FILE);
+        let truncated = self.repairing.options.truncate_to.iter().any(|(name, _)| *name == self.name);
+        if end < checkpoint.recovery_point.max(checkpoint.log_start) && !may_end_early {
+            let what = format!(
+                "the log ends at {end}, below its recovery point or start, {}; the option to accept the loss goes on \
+                 without the rest",
+                checkpoint.recovery_point.max(checkpoint.log_start)
+            );
+            self.leave(&file, &what);
+            return None;
+        }
+        if checkpoint.log_start < first_base && !accepts {
+            let what = format!(
+                "the segments from the log's start, {}, to {first_base} are gone; the option to accept the loss makes \
+                 {first_base} the start",
+                checkpoint.log_start
+            );
+            self.leave(&file, &what);
+            return None;
+        }
+        if end < checkpoint.log_start && !truncated {
+            let why = format!("the log ends at {end}, below its start, {}", checkpoint.log_start);
+            return Some(Plan::Restart { offset: checkpoint.log_start, why });
+        }
+        Some(plan)
+    }
+
+    fn carry_out(&mut self, survey: &Survey, plan: Plan) -> Result<()> {
+        match plan {
+            Plan::Keep => self.correct_checkpoint(survey),
+            Plan::Restart { offset, why } => self.restart(offset, &why),
+            Plan::Cut { segment, end, why } => {
+                let path = self.segment_path(segment);
+                let what = format!(
+                    "{why}: the log ends at offset {} from now on, what was behind is kept in .corrupt files, and a new \
+                     leader epoch begins",
+                    end.offset
+                );
+                if !self.step(&path, what)? {
+                    return Ok(());
+                }
+                let checkpoint = self.new_checkpoint(survey, segment, end);
+                let at = self.segments.get(segment).copied().unwrap_or_default();
+                let behind = self.segments.get(segment + 1..).unwrap_or_default();
+                self.log_dir().cut(at, end, behind, checkpoint).map_err(|error| self.refused("cut", &path, error))
+            }
+        }
+    }
+
+    /// The checkpoint of a log that ends in segment number `segment`.
+    fn new_checkpoint(&self, survey: &Survey, segment: usize, end: End) -> Checkpoint {
+        let first_base = self.segments.first().map_or(0, |(base, _)| *base);
+        let log_start = self.checkpoint.map_or(first_base, |checkpoint| checkpoint.log_start.max(first_base));
+        let gaps = self.checkpoint.map_or(survey.last_gap_end.unwrap_or(0), |checkpoint| checkpoint.cleaner_offset);
+        Checkpoint {
+            recovery_point: end.offset,
+            log_start: log_start.min(end.offset),
+            cleaner_offset: gaps.min(end.offset),
+            log_end: end.offset,
+            active_base: self.segments.get(segment).map_or(0, |(base, _)| *base),
+            active_size: end.file_pos,
+        }
+    }
+
+    /// Writes the checkpoint where it is damaged, or says what the segments do not have.
+    fn correct_checkpoint(&mut self, survey: &Survey) -> Result<()> {
+        let path = self.dir.join(CHECKPOINT_FILE);
+        let wanted = self.new_checkpoint(survey, survey.last, survey.end);
+        let end = wanted.log_end;
+        let (what, lost_end) = match self.checkpoint {
+            None if self.has_checkpoint_file => {
+                let what = format!("damaged: written from the log, from {} to {end}", wanted.log_start);
+                (what, false)
+            }
+            Some(old) if end < old.recovery_point => {
+                let what = format!(
+                    "the log ends at {end}, below its recovery point, {}: it ends there from now on, and a new leader \
+                     epoch begins",
+                    old.recovery_point
+                );
+                (what, true)
+            }
+            Some(old) if old.log_start < wanted.log_start => {
+                (format!("the log starts at {} from now on, no longer at {}", wanted.log_start, old.log_start), false)
+            }
+            _ => return Ok(()),
+        };
+        if !self.step(&path, what)? {
+            return Ok(());
+        }
+        let log_dir = self.log_dir();
+        let raised = if lost_end { log_dir.raise_epoch(end) } else { Ok(()) };
+        raised
+            .and_then(|()| wanted.store(log_dir.disk, log_dir.dir))
+            .map_err(|error| self.refused("write", &path, error))
+    }
+
+    fn restart(&mut self, offset: Offset, why: &str) -> Result<()> {
+        let dir = self.dir.clone();
+        let what = format!(
+            "{why}: the log begins anew at offset {offset}, without a record; its segments are kept as .corrupt files"
+        );
+        if self.step(&dir, what)? {
+            self.log_dir().restart(offset, &self.segments).map_err(|error| self.refused("begin anew", &dir, error))?;
+        }
+        Ok(())
+    }
+
+    fn segment_path(&self, segment: usize) -> PathBuf {
+        let base = self.segments.get(segment).map_or(0, |(base, _)| *base);
+        segment_path(&self.dir, base, SegmentFile::Log)
+    }
+
+    fn log_dir(&self) -> LogDir<'_> {
+        LogDir { disk: self.disk(), dir: &self.dir }
+    }
+
+    fn step(&mut self, file: &Path, what: String) -> Result<bool> {
+        self.repairing.step(Some(&self.name), file, what)
+    }
+
+    fn leave(&mut self, file: &Path, what: &str) {
+        self.repairing.leave(Some(&self.name), file, what);
+    }
+
+    fn refused(&self, operation: &'static str, path: &Path, error: io::Error) -> Error {
+        Error::io(operation, path, error).in_partition(&self.name)
+    }
+}

@@ -1,0 +1,183 @@
+//! Checking a data directory.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::closed_directory::{ClosedDirectory, read_small};
+use super::finding::{Finding, Severity};
+use super::verification::Verification;
+use super::verify_partition::{PartitionPlace, verify_partition};
+use crate::error::Result;
+use crate::sync::Arc;
+use crate::sys::{Disk, DiskEntry, RealDisk};
+use crate::topic::{CLEAN_SHUTDOWN, LOCK, META_PROPERTIES, TEMPORARY, TopicFile, parse_partition_dir, topic_of_file};
+use crate::types::TopicPartition;
+
+/// Names that a Kafka broker leaves in its directory, and one of file systems.
+const FOREIGN: [&str; 6] = [
+    "recovery-point-offset-checkpoint",
+    "log-start-offset-checkpoint",
+    "replication-offset-checkpoint",
+    "cleaner-offset-checkpoint",
+    "bootstrap.checkpoint",
+    "lost+found",
+];
+
+/// Bytes that a batch may be inflated to, for each byte of `max.message.bytes` (records.md 8).
+const INFLATED_PER_MESSAGE_BYTE: usize = 64;
+
+/// Reads everything in a data directory that nobody has open, and compares what can be compared: every batch with its
+/// checksum and its records, the offsets with each other, the indexes, checkpoints and small files with the log.
+///
+/// Nothing is changed, but for the lock file of a directory that has none. One damaged file never hides what is wrong with
+/// the others. What is found is in the result, and that a device cannot be read as well.
+///
+/// ```
+/// # fn main() -> thalweg::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let dir = dir.path();
+/// thalweg::Broker::open(dir)?.close()?;
+/// let found = thalweg::verify(dir)?;
+/// assert!(found.clean && found.findings.is_empty(), "{found}");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`DirectoryLocked`](crate::ErrorKind::DirectoryLocked) while a broker has it open,
+/// [`NotADataDirectory`](crate::ErrorKind::NotADataDirectory), and [`Io`](crate::ErrorKind::Io) if the directory itself
+/// cannot be listed or locked.
+pub fn verify(directory: impl AsRef<Path>) -> Result<Verification> {
+    verify_on(directory.as_ref(), Arc::new(RealDisk))
+}
+
+fn verify_on(path: &Path, disk: Arc<dyn Disk>) -> Result<Verification> {
+    let directory = ClosedDirectory::lock(path, disk)?;
+    let verification = Verification { clean: directory.is_clean(), ..Verification::default() };
+    let mut check = DirectoryCheck { directory: &directory, verification };
+    check.check_names();
+    check.check_meta_properties();
+    check.check_topics();
+    check.verification.sort();
+    Ok(check.verification)
+}
+
+struct DirectoryCheck<'a> {
+    directory: &'a ClosedDirectory,
+    verification: Verification,
+}
+
+impl DirectoryCheck<'_> {
+    fn find(&mut self, severity: Severity, name: &str, what: impl Into<String>) {
+        self.verification.push(Finding::new(severity, self.directory.path.join(name), what));
+    }
+
+    fn check_names(&mut self) {
+        const KNOWN: [&str; 3] = [LOCK, META_PROPERTIES, CLEAN_SHUTDOWN];
+        for DiskEntry { name, is_dir, .. } in &self.directory.entries {
+            if *is_dir && parse_partition_dir(name).is_some() || !is_dir && topic_of_file(name).is_some() {
+                continue;
+            }
+            let what = match name.as_str() {
+                TEMPORARY => "left by a write that was cut short",
+                known if KNOWN.contains(&known) || FOREIGN.contains(&known) => continue,
+                _ if ["-delete", "-future", "-stray"].iter().any(|ending| name.ends_with(ending)) => {
+                    "a partition that is not in use"
+                }
+                _ if name.contains(".corrupt") => "a damaged file that was set aside",
+                _ => "a name that is not known here",
+            };
+            self.find(Severity::Note, name, what);
+        }
+    }
+
+    fn check_meta_properties(&mut self) {
+        if !self.directory.has(META_PROPERTIES) {
+            return self.find(Severity::Warning, META_PROPERTIES, "missing; the next open writes another");
+        }
+        let path = self.directory.path.join(META_PROPERTIES);
+        match read_small(&*self.directory.disk, &path) {
+            Ok(content) => {
+                let text = String::from_utf8_lossy(&content);
+                let is_known = |line: &str| ["version=1", "version=0"].contains(&line.trim_end());
+                if !text.lines().any(is_known) {
+                    self.find(Severity::Warning, META_PROPERTIES, "there is no known version in it");
+                }
+            }
+            Err(error) => self.find(Severity::Error, META_PROPERTIES, format!("could not read: {error}")),
+        }
+    }
+
+    fn check_topics(&mut self) {
+        let directory = self.directory;
+        let mut partitions: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+        for entry in directory.entries.iter().filter(|entry| entry.is_dir) {
+            if let Some((topic, number)) = parse_partition_dir(&entry.name) {
+                partitions.entry(topic).or_default().push(number);
+            }
+        }
+        partitions.values_mut().for_each(|numbers| numbers.sort_unstable());
+        for entry in directory.entries.iter().filter(|entry| !entry.is_dir) {
+            let Some(topic) = topic_of_file(&entry.name) else { continue };
+            let there = partitions.remove(topic).unwrap_or_default();
+            let file = self.read_topic_file(&entry.name);
+            if let Some(file) = &file {
+                self.check_numbers(topic, file, &there);
+            }
+            self.check_topic(topic, file.as_ref(), &there);
+        }
+        for (topic, there) in partitions {
+            for number in &there {
+                let what = "a partition without the file of its topic; the next open adopts it if it holds records";
+                self.find(Severity::Note, &TopicPartition::new(topic, *number).to_string(), what);
+            }
+            self.check_topic(topic, None, &there);
+        }
+    }
+
+    fn read_topic_file(&mut self, name: &str) -> Option<TopicFile> {
+        let content = match read_small(&*self.directory.disk, &self.directory.path.join(name)) {
+            Ok(content) => content,
+            Err(error) => {
+                self.find(Severity::Error, name, format!("could not read: {error}"));
+                return None;
+            }
+        };
+        TopicFile::from_text(&String::from_utf8_lossy(&content))
+            .map_err(|what| self.find(Severity::Error, name, format!("{what}; the topic cannot be used")))
+            .ok()
+    }
+
+    /// The numbers of the partitions against the topic's file.
+    fn check_numbers(&mut self, topic: &str, file: &TopicFile, there: &[i32]) {
+        for number in 0..file.partitions {
+            if there.binary_search(&number).is_err() {
+                let what = "the directory of the partition is missing, and its records with it";
+                self.find(Severity::Error, &TopicPartition::new(topic, number).to_string(), what);
+            }
+        }
+        for number in there.iter().filter(|number| file.partitions <= **number) {
+            let what = format!("the topic has {} partitions only; ignored", file.partitions);
+            self.find(Severity::Warning, &TopicPartition::new(topic, *number).to_string(), what);
+        }
+    }
+
+    fn check_topic(&mut self, topic: &str, file: Option<&TopicFile>, there: &[i32]) {
+        self.verification.topics += 1;
+        self.verification.partitions += there.len();
+        let message_max = file.map_or(1 << 20, |file| file.config.get_max_message_bytes());
+        for number in there {
+            let name = TopicPartition::new(topic, *number);
+            let place = PartitionPlace {
+                disk: &*self.directory.disk,
+                dir: self.directory.path.join(name.to_string()),
+                name,
+                topic_id: file.map(|file| file.id),
+                inflated_max: INFLATED_PER_MESSAGE_BYTE * message_max.max(1 << 14),
+                clean: self.directory.is_clean(),
+            };
+            verify_partition(&place, &mut self.verification);
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Checking one partition.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use super::aborted_transactions::parse_txn_index;
+use super::classify::{FileKind, classify, segments};
+use super::closed_directory::{read_small, read_whole};
+use super::finding::{Finding, Severity};
+use super::producer_snapshot::parse_snapshot;
+use super::segment_walk::{SegmentWalk, WalkPlace, walk_segment};
+use super::verification::Verification;
+use crate::log::{CHECKPOINT_FILE, Checkpoint, LeaderEpochs};
+use crate::segment::{Damage, SegmentFile, find_batch_behind, segment_path};
+use crate::sys::{Disk, DiskEntry, OpenMode};
+use crate::topic::{LEADER_EPOCHS, PARTITION_METADATA, id_in_partition_metadata};
+use crate::types::{FilePos, Offset, TopicPartition};
+
+/// A partition that is to be checked.
+pub(super) struct PartitionPlace<'a> {
+    pub(super) disk: &'a dyn Disk,
+    pub(super) dir: PathBuf,
+    pub(super) name: TopicPartition,
+    /// The topic's id, if its file could be read.
+    pub(super) topic_id: Option<Uuid>,
+    /// Bytes that a batch may be inflated to.
+    pub(super) inflated_max: usize,
+    /// Whether the data directory was closed in order.
+    pub(super) clean: bool,
+}
+
+/// Checks everything in the partition's directory and adds what it finds.
+pub(super) fn verify_partition(place: &PartitionPlace<'_>, verification: &mut Verification) {
+    let mut check = PartitionCheck { place, verification, checkpoint: None, epochs: LeaderEpochs::default() };
+    match place.disk.list(&place.dir) {
+        Ok(entries) => check.run(&entries),
+        Err(error) => check.find(Finding::new(Severity::Error, &place.dir, format!("could not list: {error}"))),
+    }
+}
+
+struct PartitionCheck<'a> {
+    place: &'a PartitionPlace<'a>,
+    verification: &'a mut Verification,
+    checkpoint: Option<Checkpoint>,
+    epochs: LeaderEpochs,
+}
+
+/// Where the log turned out to end.
+struct LogEnd {
+    offset: Offset,
+    base: Offset,
+    file_pos: FilePos,
+    /// Whether each segment was whole and led to the next.
+    whole: bool,
+}
+
+impl PartitionCheck<'_> {
+    fn run(&mut self, entries: &[DiskEntry]) {
+        let has = |name: &str| entries.iter().any(|entry| entry.name == name);
+        let (segments, strays) = segments(entries);
+        for base in strays {
+            let path = segment_path(&self.place.dir, base, SegmentFile::Log);
+            self.find(Finding::new(Severity::Note, path, "an empty segment between others; ignored"));
+        }
+        self.load_checkpoint(has(CHECKPOINT_FILE));
+        self.check_epochs(has(LEADER_EPOCHS));
+        self.check_metadata(has(PARTITION_METADATA));
+        for entry in entries {
+            self.check_other(entry, &segments);
+        }
+        let end = self.check_segments(&segments);
+        self.check_ends(segments.first().map(|(base, _)| *base), end);
+    }
+
+    fn find(&mut self, mut finding: Finding) {
+        finding.partition = Some(self.place.name.clone());
+        self.verification.push(finding);
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.place.dir.join(name)
+    }
+
+    fn load_checkpoint(&mut self, is_there: bool) {
+        let path = self.path(CHECKPOINT_FILE);
+        match Checkpoint::load(self.place.disk, &self.place.dir) {
+            Ok(Some(checkpoint)) => self.checkpoint = Some(checkpoint),
+            Ok(None) if is_there => {
+                let what = "damaged; the next open walks the whole log, and deleted records may come back";
+                self.find(Finding::new(Severity::Warning, path, what));
+            }
+            Ok(None) => self.find(Finding::new(Severity::Note, path, "missing; the next open walks the whole log")),
+            Err(error) => self.find(Finding::new(Severity::Error, path, format!("could not read: {error}"))),
+        }
+    }
+
+    fn check_epochs(&mut self, is_there: bool) {
+        let path = self.path(LEADER_EPOCHS);
+        if !is_there {
+            return self.find(Finding::new(Severity::Note, path, "missing"));
+        }
+        let text = self.text(&path);
+        match text.and_then(|text| LeaderEpochs::from_text(&text)) {
+            Ok(epochs) => self.epochs = epochs,
+            Err(what) => self.find(Finding::new(Severity::Warning, path, what)),
+        }
+    }
+
+    fn check_metadata(&mut self, is_there: bool) {
+        let path = self.path(PARTITION_METADATA);
+        if !is_there {
+            return self.find(Finding::new(Severity::Note, path, "missing"));
+        }
+        match self.text(&path).map(|text| id_in_partition_metadata(&text)) {
+            Ok(Some(id)) if self.place.topic_id.is_none_or(|topic_id| topic_id == id) => {}
+            Ok(Some(_)) => {
+                self.find(Finding::new(Severity::Warning, path, "the topic id is not the one of the topic's file"));
+            }
+            Ok(None) => self.find(Finding::new(Severity::Warning, path, "there is no topic id in it")),
+            Err(what) => self.find(Finding::new(Severity::Error, path, what)),
+        }
+    }
+
+    fn text(&self, path: &Path) -> Result<String, String> {
+        let bytes = read_small(self.place.disk, path).map_err(|error| format!("could not read: {error}"))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Files beside the segments and what belongs to each log.
+    fn check_other(&mut self, entry: &DiskEntry, segments: &[(Offset, u64)]) {
+        let path = self.path(&entry.name);
+        if entry.is_dir {
+            return self.find(Finding::new(Severity::Note, path, "a directory that is not known here"));
+        }
+        let finding = match classify(&entry.name) {
+            FileKind::Segment(SegmentFile::Log, _) | FileKind::Checkpoint => None,
+            FileKind::Metadata | FileKind::LeaderEpochs => None,
+            FileKind::Segment(_, base) | FileKind::AbortedTransactions(base)
+                if !segments.iter().any(|(segment, _)| *segment == base) =>
+            {
+                Some((Severity::Note, None, "it belongs to no segment".to_owned()))
+            }
+            FileKind::Segment(..) => None, // looked at with its segment
+            FileKind::AbortedTransactions(base) => self.bytes(&path).map_or_else(Some, |bytes| {
+                parse_txn_index(&bytes, base).1.map(|(at, what)| (Severity::Warning, Some(at), what))
+            }),
+            FileKind::ProducerSnapshot => self
+                .bytes(&path)
+                .map_or_else(Some, |bytes| parse_snapshot(&bytes).err().map(|what| (Severity::Warning, None, what))),
+            FileKind::SideFile(..) => {
+                Some((Severity::Note, None, format!("{} bytes that were taken out of the log", entry.len)))
+            }
+            FileKind::Leftover => {
+                Some((Severity::Note, None, "left by a write or removal that was cut short".to_owned()))
+            }
+            FileKind::Unknown => Some((Severity::Note, None, "a file that is not known here".to_owned())),
+        };
+        if let Some((severity, file_pos, what)) = finding {
+            self.find(Finding::new(severity, path, what).at(file_pos, None));
+        }
+    }
+
+    fn bytes(&self, path: &Path) -> Result<Vec<u8>, (Severity, Option<u64>, String)> {
+        read_whole(self.place.disk, path).map_err(|error| (Severity::Error, None, format!("could not read: {error}")))
+    }
+
+    /// Walks every segment, whatever is wrong with those before.
+    fn check_segments(&mut self, segments: &[(Offset, u64)]) -> Option<LogEnd> {
+        self.verification.segments += segments.len();
+        let mut end = None;
+        let (mut whole, mut taken_out) = (true, false);
+        for (at, (base, len)) in segments.iter().enumerate() {
+            self.verification.bytes += len;
+            let next = segments.get(at + 1).map(|(next, _)| *next);
+            let path = segment_path(&self.place.dir, *base, SegmentFile::Log);
+            if taken_out {
+                let what = "it lies behind the place where the next open cuts the log, which takes it out of it";
+                self.find(Finding::new(Severity::Warning, &path, what).at(None, Some(*base)));
+            }
+            let walk = match self.walk(*base, *len, next.is_none()) {
+                Ok(walk) => walk,
+                Err(what) => {
+                    self.find(Finding::new(Severity::Error, &path, what).at(None, Some(*base)));
+                    whole = false;
+                    end = None;
+                    continue;
+                }
+            };
+            let severity = self.severity_of_end(segments, at, walk.found.next_offset);
+            let holds = self.check_end_of_segment(&path, (*base, *len), &walk, next, severity);
+            whole &= holds;
+            taken_out |= !holds && severity == Severity::Warning;
+            let (offset, file_pos) = (walk.found.next_offset, walk.found.valid_end);
+            end = Some(LogEnd { offset, base: *base, file_pos, whole });
+        }
+        end.map(|end| LogEnd { whole, ..end })
+    }
+
+    fn walk(&mut self, base: Offset, len: u64, is_last: bool) -> Result<SegmentWalk, String> {
+        let len = FilePos::try_from(len).ok().filter(|len| *len <= i32::MAX as FilePos);
+        let len = len.ok_or("a segment has less than 2^31 bytes")?;
+        let walk_place = WalkPlace {
+            disk: self.place.disk,
+            dir: &self.place.dir,
+            base,
+            len,
+            gaps_below: self.gaps_below(),
+            inflated_max: self.place.inflated_max,
+            epochs: &self.epochs,
+            complete: self.place.clean || !is_last,
+        };
+        let path = segment_path(&self.place.dir, base, SegmentFile::Log);
+        let walked = self.place.disk.open(&path, OpenMode::Read).and_then(|file| walk_segment(&*file, &walk_place));
+        let mut walk = walked.map_err(|error: io::Error| format!("could not read: {error}"))?;
+        self.verification.batches += walk.found.batches;
+        self.verification.records += walk.records;
+        for finding in walk.batch_findings.drain(..).chain(walk.index_findings.drain(..)) {
+            self.find(finding);
+        }
+        Ok(walk)
+    }
+
+    fn gaps_below(&self) -> Offset {
+        self.checkpoint.map_or(Offset::MAX, |checkpoint| checkpoint.cleaner_offset)
+    }
+
+    /// What damage behind `offset` in segment number `at` means: the next open cuts at or behind the recovery point, and
+    /// refuses below. It does not look at segments before that of the recovery point. Without a checkpoint it cuts in
+    /// the last segment only. Rule: log.md 11.
+    fn severity_of_end(&self, segments: &[(Offset, u64)], at: usize, offset: Offset) -> Severity {
+        let is_cut = match self.checkpoint {
+            Some(Checkpoint { recovery_point, .. }) => {
+                let first = segments.partition_point(|(base, _)| *base <= recovery_point).saturating_sub(1);
+                first <= at && recovery_point <= offset
+            }
+            None => at + 1 == segments.len(),
+        };
+        if is_cut { Severity::Warning } else { Severity::Error }
+    }
+
+    /// Whether the segment is whole and leads to the next one.
+    fn check_end_of_segment(
+        &mut self,
+        path: &Path,
+        (base, len): (Offset, u64),
+        walk: &SegmentWalk,
+        next: Option<Offset>,
+        severity: Severity,
+    ) -> bool {
+        let end = walk.found.next_offset;
+        let at = (Some(u64::from(walk.found.valid_end)), Some(end));
+        if let Some(damage) = walk.found.damage {
+            let bytes = len - u64::from(walk.found.valid_end);
+            let mut what = match severity {
+                Severity::Warning => format!("{damage}; the next open cuts {bytes} bytes off"),
+                _ => format!("{damage}; {bytes} bytes of the segment cannot be read from here on"),
+            };
+            if let Some(behind) = self.batch_behind(path, (base, len), walk).filter(|_| damage != Damage::Zeros) {
+                what.push_str(&format!("; a whole batch follows at byte {behind}"));
+            }
+            self.find(Finding::new(severity, path, what).at(at.0, at.1));
+            return false;
+        }
+        let Some(next) = next else { return true };
+        if end == next || (end < next && end < self.gaps_below()) {
+            return true;
+        }
+        let what = format!("the segment ends at offset {end}, the next one begins at {next}");
+        self.find(Finding::new(severity, path, what).at(at.0, at.1));
+        false
+    }
+
+    fn batch_behind(&self, path: &Path, (base, len): (Offset, u64), walk: &SegmentWalk) -> Option<FilePos> {
+        let file = self.place.disk.open(path, OpenMode::Read).ok()?;
+        let range = (walk.found.valid_end, FilePos::try_from(len).ok()?);
+        find_batch_behind(&*file, range, (base, walk.found.next_offset)).ok()?
+    }
+
+    /// The checkpoint against the segments.
+    fn check_ends(&mut self, first_base: Option<Offset>, end: Option<LogEnd>) {
+        let Some(checkpoint) = self.checkpoint else { return };
+        let path = self.path(CHECKPOINT_FILE);
+        let (Some(first_base), Some(end)) = (first_base, end) else {
+            if first_base.is_none() {
+                let what = format!("all segments are gone, and the log went up to {} at least", checkpoint.log_end);
+                self.find(Finding::new(Severity::Error, path, what));
+            }
+            return;
+        };
+        let Checkpoint { recovery_point, log_start, log_end, active_base, active_size, .. } = checkpoint;
+        if log_start < first_base {
+            let what = format!("the segments from the log's start, {log_start}, to {first_base} are gone");
+            self.find(Finding::new(Severity::Error, &path, what).at(None, Some(log_start)));
+        }
+        if end.offset < recovery_point.max(log_start) {
+            let what = format!(
+                "the log ends at {}, below its recovery point or start, {}",
+                end.offset,
+                recovery_point.max(log_start)
+            );
+            self.find(Finding::new(Severity::Error, &path, what).at(None, Some(end.offset)));
+        } else if self.place.clean
+            && end.whole
+            && (end.offset, end.base, end.file_pos) != (log_end, active_base, active_size)
+        {
+            let what = format!(
+                "the log ends at offset {} in byte {} of segment {}, not at {log_end} in byte {active_size} of \
+                 {active_base}, where it was closed; the next open walks its end",
+                end.offset, end.file_pos, end.base
+            );
+            self.find(Finding::new(Severity::Warning, &path, what));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Side files: where bytes go that are taken out of a log but may be of use to somebody.
+//!
+//! A piece from the middle or the end of a segment file is copied to `<base>.log.<position>.corrupt`, a segment as a whole
+//! is renamed to `<base>.log.corrupt`. A name that is taken gets a number behind it.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::sys::{Disk, DiskFile, OpenMode};
+
+/// Ending of a side file's name, but for the number that a later one of the same name has.
+pub(crate) const CORRUPT: &str = ".corrupt";
+
+/// A file that is being written, beside the one that it will replace.
+const TEMPORARY: &str = "thalweg.tmp";
+
+/// Copied in pieces of this size: large enough to stream, small enough to stay in the processor's cache.
+const PIECE: usize = 256 * 1024;
+
+/// Copies bytes `from..end` of `file`, which lies at `path`, into a side file; durable when it returns.
+pub(crate) fn keep_end(
+    disk: &dyn Disk,
+    file: &dyn DiskFile,
+    path: &Path,
+    (from, end): (u64, u64),
+) -> io::Result<PathBuf> {
+    let kept_in = free_name(disk, path, &format!(".{from}{CORRUPT}"));
+    let copy = disk.open(&kept_in, OpenMode::Create)?;
+    copy_range(file, &*copy, (from, end))?;
+    copy.sync()?;
+    sync_parent(disk, path)?;
+    Ok(kept_in)
+}
+
+/// Renames the segment file at `path` to a side file; durable when it returns. One without a byte is removed.
+pub(crate) fn set_aside(disk: &dyn Disk, path: &Path, len: u64) -> io::Result<Option<PathBuf>> {
+    let kept_in = (len > 0).then(|| free_name(disk, path, CORRUPT));
+    match &kept_in {
+        Some(kept_in) => disk.rename(path, kept_in)?,
+        None => disk.remove_file(path)?,
+    }
+    sync_parent(disk, path)?;
+    Ok(kept_in)
+}
+
+/// Puts a copy of its first `len` bytes in the place of the file at `path`: another name of it, in a backup, keeps all of
+/// its bytes. Durable when it returns.
+pub(crate) fn replace_with_beginning(disk: &dyn Disk, path: &Path, len: u64) -> io::Result<()> {
+    let beside = path.with_file_name(TEMPORARY);
+    let file = disk.open(path, OpenMode::Read)?;
+    let copy = disk.open(&beside, OpenMode::Create)?;
+    copy_range(&*file, &*copy, (0, len))?;
+    copy.sync()?;
+    disk.rename(&beside, path)?;
+    sync_parent(disk, path)
+}
+
+/// Copies bytes `from..end` of `file` to the beginning of `copy`; fewer where the file ends before.
+fn copy_range(file: &dyn DiskFile, copy: &dyn DiskFile, (from, end): (u64, u64)) -> io::Result<()> {
+    let mut piece = vec![0; PIECE];
+    let mut at = from;
+    while at < end {
+        let len = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
+        let Some(room) = piece.get_mut(..len) else { break };
+        let read = file.read_at(room, at)?;
+        let Some(bytes) = room.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+        copy.write_at(bytes, at - from)?;
+        at += read as u64;
+    }
+    Ok(())
+}
+
+/// Copies a file; not durable. False if there is no such file.
+pub(crate) fn copy_file(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<bool> {
+    let file = match disk.open(from, OpenMode::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        file => file?,
+    };
+    let copy = disk.open(to, OpenMode::Create)?;
+    copy_range(&*file, &*copy, (0, file.len()?))?;
+    Ok(true)
+}
+
+/// A name for a side file that no earlier one has.
+fn free_name(disk: &dyn Disk, path: &Path, suffix: &str) -> PathBuf {
+    let named = |number: u32| {
+        let mut name = OsString::from(path);
+        name.push(if number == 0 { suffix.to_owned() } else { format!("{suffix}.{number}") });
+        PathBuf::from(name)
+    };
+    let is_free = |path: &PathBuf| {
+        let opened = disk.open(path, OpenMode::Read);
+        opened.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    (0..1000).map(named).find(is_free).unwrap_or_else(|| named(1000))
+}
+
+fn sync_parent(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::RealDisk;
+
+    #[test]
+    fn nothing_is_kept_over_something_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.log");
+        let mut names = Vec::new();
+        for content in ["one", "two"] {
+            std::fs::write(&path, content).unwrap();
+            let file = RealDisk.open(&path, OpenMode::Read).unwrap();
+            let piece = keep_end(&RealDisk, &*file, &path, (1, 3)).unwrap();
+            assert_eq!(std::fs::read(&piece).unwrap(), content.as_bytes()[1..]);
+            let whole = set_aside(&RealDisk, &path, 3).unwrap().unwrap();
+            assert_eq!(std::fs::read(&whole).unwrap(), content.as_bytes());
+            names.extend([piece, whole].map(|path| path.file_name().unwrap().to_string_lossy().into_owned()));
+        }
+        assert_eq!(names, ["x.log.1.corrupt", "x.log.corrupt", "x.log.1.corrupt.1", "x.log.corrupt.1"]);
+    }
+}

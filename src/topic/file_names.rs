@@ -1,0 +1,28 @@
+//! Names of files in a data directory and in the directories of its partitions.
+
+use super::topic_name::check_topic_name;
+
+/// Locked while a broker has the directory open.
+pub(crate) const LOCK: &str = ".lock";
+/// Kafka's file that marks a data directory.
+pub(crate) const META_PROPERTIES: &str = "meta.properties";
+/// There between a close in order and the next open.
+pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+/// A small file that is being written, beside the one that it will replace.
+pub(crate) const TEMPORARY: &str = "thalweg.tmp";
+/// Ending of the file that makes a topic exist.
+pub(crate) const TOPIC_FILE_EXTENSION: &str = ".topic";
+/// Kafka's file with the topic id, in the directory of a partition.
+pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
+/// Kafka's file with the leader epochs, in the directory of a partition.
+pub(crate) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
+
+/// The topic that a file of this name makes exist.
+pub(crate) fn topic_of_file(name: &str) -> Option<&str> {
+    name.strip_suffix(TOPIC_FILE_EXTENSION).filter(|topic| check_topic_name(topic).is_ok())
+}
+
+/// Whether only a data directory has a file of this name, ours or a Kafka broker's.
+pub(crate) fn marks_data_directory(name: &str) -> bool {
+    [META_PROPERTIES, CLEAN_SHUTDOWN].contains(&name) || topic_of_file(name).is_some()
+}

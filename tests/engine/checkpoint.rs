@@ -1,0 +1,188 @@
+//! Backups of a directory in use.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use thalweg::{Broker, CheckpointReport, Durability, ErrorKind, FetchOptions, Offset, Severity, TopicConfig, verify};
+
+use crate::support::{Store, all_values, consumer, fast, producer, send_each, tp};
+
+fn value(offset: Offset) -> Vec<u8> {
+    offset.to_be_bytes().repeat(4)
+}
+
+/// Opens the copy and compares it with what was sent; returns start and end of its partition `t-0`.
+fn check_copy(copy: &Path) -> (Offset, Offset) {
+    let found = verify(copy).unwrap();
+    assert!(found.clean && found.worst() < Some(Severity::Warning), "{found}");
+    let broker = Broker::open(copy).unwrap();
+    assert!(broker.recovery().clean && broker.recovery().failed.is_empty(), "{}", broker.recovery());
+    assert_eq!((broker.recovery().scanned_bytes(), broker.recovery().cut_bytes()), (0, 0));
+    let partition = broker.partition(&tp(0)).unwrap();
+    let (start, end) = (partition.log_start().unwrap(), partition.log_end().unwrap());
+    let mut offset = start;
+    while offset < end {
+        for record in partition.fetch(offset, &FetchOptions::new()).unwrap().decode(true).unwrap().iter() {
+            assert_eq!((record.offset(), record.value().unwrap()), (offset, &value(offset)[..]));
+            offset += 1;
+        }
+    }
+    broker.close().unwrap();
+    (start, end)
+}
+
+fn copy_of(broker: &Broker) -> (tempfile::TempDir, std::path::PathBuf, CheckpointReport) {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("backup");
+    let report = broker.checkpoint(&target).unwrap();
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside");
+    (dir, target, report)
+}
+
+#[test]
+fn a_copy_has_what_was_there_and_goes_its_own_way() {
+    let store = Store::new();
+    let broker = store.open_with_topic(2, fast().internal_segment_bytes(700));
+    send_each(&broker, (0..50).map(value));
+    consumer(&broker, "g").commit_sync_offsets(&[(tp(0), 33.into())]).unwrap();
+    let (_dir, copy, report) = copy_of(&broker);
+    assert_eq!((report.topics, report.partitions), (2, 52));
+    assert!(report.linked_segments > 3 && report.linked_bytes > 2000, "{report}");
+    assert_eq!(report.copied_segments, 52, "the last segment of each partition: {report}");
+    send_each(&broker, (50..60).map(value));
+    assert_eq!(check_copy(&copy), (0, 50));
+
+    let other = Broker::open(&copy).unwrap();
+    assert_eq!(other.topic("t").unwrap().id(), broker.topic("t").unwrap().id());
+    assert_eq!(consumer(&other, "g").committed(&[tp(0)]).unwrap()[0].1.as_ref().unwrap().offset(), 33);
+    assert_eq!(send_each(&other, ["elsewhere"]), [50]);
+    other.partition(&tp(0)).unwrap().delete_records(40).unwrap();
+    other.close().unwrap();
+    assert_eq!(all_values(&broker), (0..60).map(value).collect::<Vec<_>>());
+    broker.close().unwrap();
+    assert!(verify(store.dir.path()).unwrap().findings.is_empty());
+}
+
+#[test]
+fn a_copy_outlives_what_its_original_deletes() {
+    let store = Store::new();
+    let broker = store.open_with_topic(1, fast().internal_segment_bytes(700));
+    send_each(&broker, (0..50).map(value));
+    let (_dir, copy, _) = copy_of(&broker);
+    broker.partition(&tp(0)).unwrap().delete_records(50).unwrap();
+    broker.close().unwrap();
+    fs::remove_dir_all(store.dir.path().join("t-0")).unwrap();
+    assert_eq!(check_copy(&copy), (0, 50));
+}
+
+#[test]
+fn an_empty_topic_and_one_that_begins_late_can_be_copied() {
+    for deleted in [0, 23, 50] {
+        let store = Store::new();
+        let broker = store.open_with_topic(1, fast().internal_segment_bytes(700));
+        if deleted > 0 {
+            send_each(&broker, (0..50).map(value));
+            broker.partition(&tp(0)).unwrap().delete_records(deleted).unwrap();
+        }
+        let (_dir, copy, _) = copy_of(&broker);
+        assert_eq!(check_copy(&copy), (deleted, if deleted > 0 { 50 } else { 0 }));
+    }
+}
+
+#[test]
+fn a_target_that_is_in_use_is_refused() {
+    let store = Store::new();
+    let broker = store.open_with_topic(1, fast());
+    let dir = tempfile::tempdir().unwrap();
+    broker.checkpoint(dir.path()).unwrap(); // empty
+    let refused = broker.checkpoint(dir.path()).unwrap_err();
+    assert!(matches!(refused.kind(), ErrorKind::Io { .. }), "{refused}");
+    let inside = broker.checkpoint(store.dir.path().join("backup")).unwrap_err();
+    assert!(matches!(inside.kind(), ErrorKind::IllegalArgument { .. }), "{inside}");
+    check_copy(dir.path());
+}
+
+#[test]
+fn a_partition_that_did_not_open_is_not_left_out_silently() {
+    let store = Store::new();
+    let broker = store.open_with_topic(2, fast());
+    broker.close().unwrap();
+    fs::remove_dir_all(store.dir.path().join("t-1")).unwrap();
+    let broker = store.open();
+    let dir = tempfile::tempdir().unwrap();
+    broker.checkpoint(dir.path().join("backup")).unwrap_err();
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing that looks whole is left");
+}
+
+/// Ends the other threads, also when this one panics.
+struct StopAtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn copies_under_load_are_prefixes_whose_commits_are_covered() {
+    for durability in [Durability::Os, Durability::Fsync] {
+        let store = Store::new();
+        let config = TopicConfig::new().durability(durability).internal_segment_bytes(10_000).index_interval_bytes(200);
+        let broker = store.open_with_topic(1, config.retention_bytes(Some(50_000)));
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let appending = scope.spawn(|| {
+                let producer = producer(&broker);
+                let mut sent = 0;
+                let partition = broker.partition(&tp(0)).unwrap();
+                while !stop.load(Ordering::Relaxed) {
+                    if partition.size().unwrap() > 150_000 {
+                        std::thread::yield_now(); // retention comes behind
+                        continue;
+                    }
+                    let value = value(sent);
+                    let record = thalweg::ProducerRecord::new("t", &value).partition(0);
+                    assert_eq!(producer.send(record).unwrap().wait().unwrap().offset, sent);
+                    sent += 1;
+                }
+                sent
+            });
+            scope.spawn(|| {
+                let mut consumer = consumer(&broker, "g");
+                let mut created = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    let end = broker.partition(&tp(0)).unwrap().high_watermark().unwrap();
+                    consumer.commit_sync_offsets(&[(tp(0), end.into())]).unwrap();
+                    broker.enforce_retention().unwrap();
+                    created += 1;
+                    if [5, 50].contains(&created) {
+                        broker.create_topic(&format!("new{created}"), 1, fast()).unwrap();
+                    }
+                }
+                consumer.close().unwrap();
+            });
+            let _stop = StopAtTheEnd(&stop);
+            let (mut before, mut copies) = (0, 0);
+            while copies < 3 {
+                let acknowledged = broker.partition(&tp(0)).unwrap().high_watermark().unwrap();
+                if acknowledged < before + 60 {
+                    std::thread::yield_now();
+                    continue;
+                }
+                let (_dir, copy, _) = copy_of(&broker);
+                let (_, end) = check_copy(&copy);
+                assert!(acknowledged <= end, "what was acknowledged before the call is in the copy");
+                let other = Broker::open(&copy).unwrap();
+                let committed = consumer(&other, "g").committed(&[tp(0)]).unwrap()[0].1.clone();
+                assert!(committed.is_none_or(|committed| committed.offset() <= end));
+                (before, copies) = (end, copies + 1);
+            }
+            stop.store(true, Ordering::Relaxed);
+            assert!(appending.join().unwrap() >= before);
+        });
+        broker.close().unwrap();
+        let found = verify(store.dir.path()).unwrap();
+        assert!(found.worst() < Some(Severity::Warning), "{found}");
+    }
+}
