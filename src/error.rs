@@ -227,6 +227,12 @@ impl Error {
         self.with(|inner| inner.source = Some(Arc::new(source)))
     }
 
+    /// Whether the system said that there is no such file.
+    pub(crate) fn is_not_found(&self) -> bool {
+        let source = self.0.source.as_deref().and_then(|source| (source as &dyn StdError).downcast_ref::<io::Error>());
+        source.is_some_and(|source| source.kind() == io::ErrorKind::NotFound)
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self

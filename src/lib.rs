@@ -80,7 +80,7 @@ mod sys;
 mod topic;
 mod types;
 
-pub use broker::Broker;
+pub use broker::{Broker, ReadOnlyBroker};
 pub use check::{
     DumpOptions, Finding, RepairOptions, RepairReport, RepairStep, Severity, Verification, dump, repair, verify,
 };

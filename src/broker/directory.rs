@@ -95,6 +95,16 @@ fn list(path: &Path, disk: &dyn Disk) -> Result<Vec<String>> {
     Ok(entries.into_iter().map(|entry| entry.name).collect())
 }
 
+/// Refuses a directory that is not a data directory, also an empty one.
+pub(super) fn check_is_data_directory(path: &Path, disk: &dyn Disk) -> Result<()> {
+    let names = list(path, disk)?;
+    if names.iter().any(|name| marks_data_directory(name)) {
+        return Ok(());
+    }
+    let found = names.into_iter().next().unwrap_or_else(|| "nothing".to_owned());
+    Err(Error::new(ErrorKind::NotADataDirectory { directory: path.to_owned(), found }))
+}
+
 /// A directory that holds something must hold a sign that it is a data directory.
 fn refuse_foreign(path: &Path, disk: &dyn Disk) -> Result<()> {
     let names = list(path, disk)?;

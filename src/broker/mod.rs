@@ -15,8 +15,10 @@ mod backup;
 mod broker;
 mod directory;
 mod engine;
+mod read_only;
 mod tasks;
 
 pub use broker::Broker;
 pub(crate) use engine::Engine;
+pub use read_only::ReadOnlyBroker;
 pub(crate) use tasks::Task;

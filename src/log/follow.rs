@@ -7,12 +7,15 @@
 //!
 //! Gaps in the offsets are not held against the log: the owner may be compacting it.
 
+use std::io;
+
 use super::checkpoint::Checkpoint;
 use super::log::{Log, LogPlace, Start};
 use super::view::View;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::segment::{End, Segment, SegmentFile, SegmentFollower};
 use crate::sync::{Arc, Ordering};
+use crate::sys::OpenMode;
 use crate::types::{FilePos, Offset};
 
 /// What a log that follows another process remembers.
@@ -22,6 +25,8 @@ pub(super) struct Following {
     follower: SegmentFollower,
     /// Base and inode of the segments in the view.
     known: Vec<(Offset, u64)>,
+    /// What tells the directory from another one that has its name later.
+    identity: Vec<u8>,
 }
 
 /// A `.log` file in the directory.
@@ -40,6 +45,7 @@ impl Log {
     /// What the system refuses.
     pub(crate) fn open_read_only(mut place: LogPlace) -> Result<Self> {
         place.gaps_below = Offset::MAX;
+        let identity = identity(&place)?;
         let found = list(&place)?;
         let Some((last, sealed)) = found.split_last() else {
             let reason = "the directory of the partition has no segment";
@@ -49,7 +55,7 @@ impl Log {
         let (active, follower) = follow(&place, last)?;
         let start = Start { log_start: 0, recovery_point: 0, anchor: None, leader_epoch: 0, damaged: Vec::new() };
         let mut log = Log::new(place, (sealed, active), start);
-        log.following = Some(Following { follower, known: known(&found) }.into());
+        log.following = Some(Following { follower, known: known(&found), identity }.into());
         log.fail(Error::illegal_state("the directory was opened for reading only"));
         log.refresh()?;
         Ok(log)
@@ -62,12 +68,14 @@ impl Log {
     /// What the system refuses.
     pub(crate) fn refresh(&self) -> Result<()> {
         let Some(following) = &self.following else { return Ok(()) };
-        let mut following = following.lock();
+        let following = &mut *following.lock();
         let (found, view) = (list(&self.place)?, self.view.load_full());
         if let Some((last, others)) = found.split_last()
             && known(&found) != following.known
         {
-            let view = self.changed_view(&view, &mut following, (others, last))?;
+            let view = self.changed_view(&view, following, (others, last))?;
+            // Before anything of it is shown: what was opened by now was opened in the directory that was meant.
+            check_identity(&self.place, following)?;
             following.known = known(&found);
             self.view.store(Arc::new(view));
         }
@@ -78,6 +86,12 @@ impl Log {
         let log_start = checkpoint.map_or(first_base, |checkpoint| checkpoint.log_start.max(first_base));
         self.log_start.fetch_max(log_start.min(self.high_watermark()), Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Whether the directory is still that of the log that was opened, and not one of its name that was made after it was
+    /// deleted: segments are opened by name when they are read.
+    pub(super) fn check_followed(&self) -> Result<()> {
+        self.following.as_ref().map_or(Ok(()), |following| check_identity(&self.place, &following.lock()))
     }
 
     /// The view of the segments that are there now. Those that were there before keep what is open of them.
@@ -119,9 +133,47 @@ impl Log {
     }
 }
 
+/// Kafka's file with the topic id, which a partition keeps for life.
+const IDENTITY: &str = "partition.metadata";
+
+fn identity(place: &LogPlace) -> Result<Vec<u8>> {
+    let read = || -> io::Result<Vec<u8>> {
+        let file = place.disk.open(&place.dir.join(IDENTITY), OpenMode::Read)?;
+        let mut content = vec![0; 256]; // longer than any such file
+        let read = file.read_at(&mut content, 0)?;
+        content.truncate(read);
+        Ok(content)
+    };
+    match read() {
+        // A partition that somebody put here may come without; one that was deleted has not even a directory.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => place.disk.list(&place.dir).map(|_| Vec::new()),
+        content => content,
+    }
+    .map_err(|error| not_there(place, error))
+}
+
+fn check_identity(place: &LogPlace, following: &Following) -> Result<()> {
+    if identity(place)? == following.identity {
+        return Ok(());
+    }
+    Err(unknown(place))
+}
+
+/// What becomes of an error about the directory: one that is gone was deleted.
+fn not_there(place: &LogPlace, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => unknown(place),
+        _ => Error::io("read the directory of the partition", &place.dir, error).in_partition(&place.partition),
+    }
+}
+
+fn unknown(place: &LogPlace) -> Error {
+    let (topic, partition) = (place.partition.topic().to_owned(), place.partition.partition());
+    Error::new(ErrorKind::UnknownTopicOrPartition { topic, partition: Some(partition) })
+}
+
 fn list(place: &LogPlace) -> Result<Vec<Found>> {
-    let entries = place.disk.list(&place.dir);
-    let entries = entries.map_err(|error| Error::io("list", &place.dir, error).in_partition(&place.partition))?;
+    let entries = place.disk.list(&place.dir).map_err(|error| not_there(place, error))?;
     let segments = entries.iter().filter(|entry| !entry.is_dir).filter_map(|entry| {
         let (base, len) = (SegmentFile::Log.base_of(&entry.name)?, FilePos::try_from(entry.len).ok()?);
         Some(Found { base, len, inode: entry.inode })

@@ -157,7 +157,7 @@ impl Log {
                 }
                 Err(error) if error.is_storage() && !self.is_current(&view) => {}
                 Err(error) => return Err(error),
-                Ok(Some(fetched)) => return Ok(fetched),
+                Ok(Some(fetched)) => return self.check_followed().map(|()| fetched),
                 Ok(None) => {}
             }
         }

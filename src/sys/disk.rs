@@ -16,7 +16,7 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
     /// Creates `dir` and its missing parents; no error if it is there.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// The entries of `dir`, sorted by name. Names that are not UTF-8 come with replacement characters.
+    /// The entries of `dir`, sorted by name. Those that somebody removes meanwhile may be missing. Names that are not UTF-8 come with replacement characters.
     fn list(&self, dir: &Path) -> io::Result<Vec<DiskEntry>>;
 
     /// Opens a file.
@@ -103,18 +103,22 @@ impl Disk for RealDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DiskEntry>> {
-        let mut entries = fs::read_dir(dir)?
-            .map(|entry| {
-                let entry = entry?;
-                let metadata = fs::metadata(entry.path()).or_else(|_| entry.metadata())?;
-                Ok(DiskEntry {
-                    name: entry.file_name().to_string_lossy().into_owned(),
-                    is_dir: metadata.is_dir(),
-                    len: metadata.len(),
-                    inode: metadata.ino(),
-                })
+        let entry_of = |entry: fs::DirEntry| -> io::Result<DiskEntry> {
+            let metadata = fs::metadata(entry.path()).or_else(|_| entry.metadata())?;
+            Ok(DiskEntry {
+                name: entry.file_name().to_string_lossy().into_owned(),
+                is_dir: metadata.is_dir(),
+                len: metadata.len(),
+                inode: metadata.ino(),
             })
-            .collect::<io::Result<Vec<_>>>()?;
+        };
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            match entry_of(entry?) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // removed since its name was read
+                entry => entries.push(entry?),
+            }
+        }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
     }

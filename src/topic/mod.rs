@@ -21,6 +21,7 @@ mod file_names;
 mod flusher;
 mod opening;
 mod partition;
+mod read_only;
 mod report;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod topic;

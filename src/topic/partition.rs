@@ -102,7 +102,7 @@ impl Partition {
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) once its topic was deleted, also when a new
     /// one has its name.
     pub fn log_start(&self) -> Result<Offset> {
-        Ok(self.log()?.log_start())
+        Ok(self.looked_at()?.log_start())
     }
 
     /// End (exclusive) of what can be read: records below it keep the promise of the topic's durability.
@@ -111,7 +111,7 @@ impl Partition {
     ///
     /// As [`log_start`](Partition::log_start).
     pub fn high_watermark(&self) -> Result<Offset> {
-        Ok(self.log()?.high_watermark())
+        Ok(self.looked_at()?.high_watermark())
     }
 
     /// The offset that the next record will get.
@@ -120,7 +120,7 @@ impl Partition {
     ///
     /// As [`log_start`](Partition::log_start).
     pub fn log_end(&self) -> Result<Offset> {
-        Ok(self.log()?.log_end())
+        Ok(self.looked_at()?.log_end())
     }
 
     /// Looks an offset up, by time or at the ends of the log, within what can be read now; `None` if there is no such
@@ -130,7 +130,7 @@ impl Partition {
     ///
     /// [`CorruptRecord`](crate::ErrorKind::CorruptRecord) where batches do not hold that have to be looked at.
     pub fn list_offset(&self, spec: OffsetSpec) -> Result<Option<TimestampOffset>> {
-        self.log()?.list_offset(spec)
+        self.looked_at()?.list_offset(spec)
     }
 
     /// Bytes of record batches on the disk.
@@ -139,7 +139,7 @@ impl Partition {
     ///
     /// As [`log_start`](Partition::log_start).
     pub fn size(&self) -> Result<u64> {
-        Ok(self.log()?.size())
+        Ok(self.looked_at()?.size())
     }
 
     /// Reads whole batches from `offset` on, without waiting: what is there up to the high watermark, within the
@@ -192,6 +192,13 @@ impl Partition {
     pub(crate) fn fetch_within(&self, offset: Offset, options: &FetchOptions, at_least_one: bool) -> Result<Fetched> {
         let log = self.log()?;
         self.unless_deleted(log.fetch_isolated(options.isolation_level, offset, options.max_bytes, at_least_one))
+    }
+
+    /// The log as it is now, where another process writes it.
+    fn looked_at(&self) -> Result<&Log> {
+        let log = self.log()?;
+        log.refresh()?;
+        Ok(log)
     }
 
     /// The log, or the error with which it could not be opened, or that it is not there any more.

@@ -112,6 +112,10 @@ pub struct TopicDescription {
 }
 
 impl TopicDescription {
+    pub(super) fn new(name: Arc<str>, id: Uuid, partitions: i32, config: TopicConfig) -> Self {
+        TopicDescription { name, id, partitions, config }
+    }
+
     /// The name.
     pub fn name(&self) -> &str {
         &self.name

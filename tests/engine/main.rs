@@ -15,6 +15,7 @@ mod groups;
 mod list_offset;
 mod open;
 mod produce;
+mod read_only;
 mod repair;
 mod retention;
 mod topics;
