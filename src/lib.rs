@@ -90,9 +90,11 @@ pub use error::{Error, ErrorKind, Result};
 pub use group::OffsetAndMetadata;
 pub use log::{Cut, Fetched, OffsetSpec, PartitionRecovery, Records, RecordsIter, TimestampOffset};
 pub use producer::{Ack, Producer, ProducerRecord, RecordMetadata};
-pub use record::{Compression, Header, Headers, Record};
+pub use record::{Header, Headers, Record};
 pub use topic::{CheckpointReport, FetchOptions, MAX_PARTITIONS, Partition, RecoveryReport, TopicDescription};
-pub use types::{Durability, NO_TIMESTAMP, Offset, OnCorruption, Timestamp, TimestampType, TopicPartition};
+pub use types::{
+    Compression, Durability, NO_TIMESTAMP, Offset, OnCorruption, Timestamp, TimestampType, TopicPartition,
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -122,6 +122,87 @@ impl OnCorruption {
     }
 }
 
+/// How the records of a batch are compressed: Kafka's `compression.type`.
+///
+/// Every value can be named in any build. Reading or writing one needs the cargo feature of the same name; `gzip`,
+/// `lz4` and `snappy` are in the default build, `zstd` is not because it needs a C compiler.
+///
+/// ```
+/// use thalweg::Compression;
+///
+/// assert_eq!(Compression::from_name("lz4"), Some(Compression::Lz4));
+/// assert_eq!(Compression::Lz4.to_string(), "lz4");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// RFC 1952: small and slow.
+    Gzip,
+    /// Snappy in the framing of Kafka's Java clients: fast.
+    Snappy,
+    /// LZ4 frames: fast.
+    Lz4,
+    /// RFC 8878: nearly as fast as LZ4 and about as small as gzip.
+    Zstd,
+}
+
+impl Compression {
+    /// All values, by their number.
+    pub(crate) const ALL: [Compression; 5] =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+
+    /// Kafka's name of the value in configurations: `none`, `gzip`, `snappy`, `lz4` or `zstd`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Compression::None => "none",
+            Compression::Gzip => "gzip",
+            Compression::Snappy => "snappy",
+            Compression::Lz4 => "lz4",
+            Compression::Zstd => "zstd",
+        }
+    }
+
+    /// The inverse of [`name`](Compression::name).
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|compression| compression.name() == name)
+    }
+
+    /// Whether this build can read and write it.
+    pub fn is_supported(self) -> bool {
+        match self {
+            Compression::None => true,
+            Compression::Gzip => cfg!(feature = "gzip"),
+            Compression::Snappy => cfg!(feature = "snappy"),
+            Compression::Lz4 => cfg!(feature = "lz4"),
+            Compression::Zstd => cfg!(feature = "zstd"),
+        }
+    }
+
+    /// Kafka's number of the value, 0 to 4: the lowest three attribute bits.
+    pub(crate) fn id(self) -> u8 {
+        match self {
+            Compression::None => 0,
+            Compression::Gzip => 1,
+            Compression::Snappy => 2,
+            Compression::Lz4 => 3,
+            Compression::Zstd => 4,
+        }
+    }
+
+    /// The inverse of [`id`](Compression::id).
+    pub(crate) fn from_id(id: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(id)).copied()
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// Who sets the timestamp of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum TimestampType {

@@ -13,7 +13,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use compare::{compare, listed};
-use thalweg::{Broker, ConsumerConfig, Durability, OffsetAndMetadata, ProducerConfig, ProducerRecord, TopicConfig};
+use thalweg::{
+    Broker, Compression, ConsumerConfig, Durability, OffsetAndMetadata, ProducerConfig, ProducerRecord, TopicConfig,
+};
 use thalweg::{TimestampType, TopicPartition};
 
 /// Exit code of the scripts where Kafka or Java is missing.
@@ -89,6 +91,11 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
+fn codecs() -> impl Iterator<Item = Compression> {
+    let codecs = [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+    codecs.into_iter().filter(|codec| codec.is_supported())
+}
+
 /// Small segments, several records a batch, headers, nulls, times that go back, commits.
 fn write(directory: &Path) {
     let broker = Broker::open(directory).unwrap();
@@ -97,8 +104,16 @@ fn write(directory: &Path) {
     broker.create_topic("dense", 1, rolled.clone().index_interval_bytes(0)).unwrap();
     broker.create_topic("stamped", 1, rolled.message_timestamp_type(TimestampType::LogAppendTime)).unwrap();
     broker.create_topic("empty", 1, TopicConfig::new()).unwrap();
-    for (topic, batch_size) in [("rolled", 2000), ("dense", 0), ("stamped", 300)] {
-        let producer = broker.producer(ProducerConfig::new().batch_size(batch_size)).unwrap();
+    let packed: Vec<_> = codecs().map(|codec| (format!("packed-{codec}"), codec)).collect();
+    for (topic, _) in &packed {
+        broker.create_topic(topic, 1, TopicConfig::new().internal_segment_bytes(20_000)).unwrap();
+    }
+    let plain =
+        [("rolled", 2000), ("dense", 0), ("stamped", 300)].map(|(topic, size)| (topic, size, Compression::None));
+    let packed = packed.iter().map(|(topic, codec)| (topic.as_str(), 2000, *codec));
+    for (topic, batch_size, codec) in plain.into_iter().chain(packed) {
+        let config = ProducerConfig::new().batch_size(batch_size).compression_type(codec);
+        let producer = broker.producer(config).unwrap();
         for number in 0..1000i64 {
             let value = format!("value {number}").repeat(number as usize % 7);
             let key = number.to_string();
@@ -154,7 +169,11 @@ fn kafkas_consumer_reads_what_thalweg_wrote() {
     let (logs, data, port) = (dir.path().to_str().unwrap(), kafka.path("data"), kafka.port.to_string());
     let Some(()) = run("adopt.sh", &[logs, &data, &port]).and_then(|()| kafka.list()) else { return };
     let broker = Broker::open(dir.path()).unwrap();
-    assert_eq!(compare(&broker, kafka.dir.path(), 1 << 20), 2 * 3000, "both levels have every record");
+    assert_eq!(
+        compare(&broker, kafka.dir.path(), 1 << 20),
+        2 * 1000 * (3 + codecs().count()),
+        "both levels have every record"
+    );
     // Which records those are, said once more by whoever wrote them.
     let dense = &listed(kafka.dir.path())[&TopicPartition::new("dense", 0)];
     assert!(dense.uncommitted.iter().map(|row| row.0).eq(0..1000));

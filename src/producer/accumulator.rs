@@ -6,10 +6,10 @@ use super::partitioner::StickyPartitioner;
 use super::record::ProducerRecord;
 use crate::error::{Error, Result};
 use crate::log::Appended;
-use crate::record::{BatchBuilder, Compression};
+use crate::record::BatchBuilder;
 use crate::sync::{Arc, Mutex, OnceLock};
 use crate::topic::{Partition, Topic};
-use crate::types::{Offset, Timestamp};
+use crate::types::{Compression, Offset, Timestamp};
 
 /// The open batches of one topic.
 #[derive(Debug)]
@@ -37,13 +37,15 @@ impl TopicQueue {
     }
 }
 
-/// When a batch is closed.
+/// When a batch is closed, and how it is written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BatchLimits {
     /// Bytes at which it is full.
     pub(super) size: usize,
     /// Time after its first record at which it is written all the same.
     pub(super) linger: Duration,
+    /// How it is compressed.
+    pub(super) compression: Compression,
 }
 
 /// The open batch of one partition, and the way into its log. Holding its lock is holding the place in the order:
@@ -147,7 +149,7 @@ impl PartitionQueue {
     /// Writes the batch in the builder, if there is one, and settles its fate.
     fn write(&self, open: &mut OpenBatch, synced_by_caller: bool) {
         let Some((batch, _)) = open.batch.take() else { return };
-        let outcome = match open.builder.finish(Compression::None, None) {
+        let outcome = match open.builder.finish(open.limits.compression, None) {
             Ok(bytes) => self.partition.append(bytes, synced_by_caller),
             Err(malformed) => Err(Error::illegal_argument(format!("the batch cannot be written: {malformed}"))),
         };

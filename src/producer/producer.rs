@@ -183,6 +183,7 @@ impl Shared {
         let mut queues = self.queues.write();
         let topic = self.engine.topics.get(name)?;
         let limits = BatchLimits {
+            compression: self.config.get_compression_type(),
             size: self.config.get_batch_size().min(batch_size_max(topic.config())),
             linger: self.config.get_linger(),
         };

@@ -263,3 +263,33 @@ fn block_on<F: Future>(future: F) -> F::Output {
         }
     }
 }
+
+#[test]
+fn compressed_batches_are_smaller_and_read_the_same() {
+    let store = Store::new();
+    let broker = store.open();
+    let value = "the same words again and again, ".repeat(40);
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"].map(|name| thalweg::Compression::from_name(name).unwrap()) {
+        if !codec.is_supported() {
+            let error = broker.producer(ProducerConfig::new().compression_type(codec)).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::InvalidConfig { .. }), "{error}");
+            continue;
+        }
+        let topic = codec.name();
+        broker.create_topic(topic, 1, fast()).unwrap();
+        let producer = broker.producer(ProducerConfig::new().batch_size(8000).compression_type(codec)).unwrap();
+        for number in 0..100 {
+            let value = format!("{number} {value}");
+            producer.send(ProducerRecord::new(topic, &value).key(topic)).unwrap().detach();
+        }
+        producer.close().unwrap();
+        let partition = broker.partition(&thalweg::TopicPartition::new(topic, 0)).unwrap();
+        assert_eq!(partition.size().unwrap() < 50_000, codec != thalweg::Compression::None, "{codec}");
+        let records = partition.fetch(0, &Default::default()).unwrap().decode(true).unwrap();
+        assert_eq!(records.len(), 100);
+        for (number, record) in records.iter().enumerate() {
+            assert_eq!(record.key(), Some(topic.as_bytes()));
+            assert_eq!(record.value().unwrap(), format!("{number} {value}").as_bytes());
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Reading a directory that somebody else has open.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use thalweg::{Broker, Durability, ErrorKind, FetchOptions, Offset, OffsetSpec, Partition, ProducerRecord};
 use thalweg::{ReadOnlyBroker, TopicConfig};
