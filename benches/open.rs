@@ -17,7 +17,7 @@ use thalweg::{Broker, Durability, Producer, ProducerConfig, ProducerRecord, Topi
 
 /// What a child gets that is going to be killed: the directory.
 const CHILD: &str = "THALWEG_BENCH_OPEN_CHILD";
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 15;
 const VALUE: usize = 64 << 10;
 /// What a child has appended, in MB, when it says so and waits for its end.
 const CHILD_MB: usize = 32;

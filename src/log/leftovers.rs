@@ -27,13 +27,13 @@ const DELETED: &str = ".deleted";
 const KINDS: [&str; 5] = ["log", "index", "timeindex", "txnindex", "snapshot"];
 
 /// Finishes replacements that were committed, takes back the others, and removes what had been deleted. Returns the
-/// number of files that were renamed or removed.
-pub(super) fn finish_replacement(place: &LogPlace) -> Result<usize> {
+/// number of files that were renamed or removed. `names` are those in the directory.
+pub(super) fn finish_replacement(place: &LogPlace, names: &[String]) -> Result<usize> {
     let refused = |what, error| Error::io(what, &place.dir, error).in_partition(&place.partition);
-    let entries = place.disk.list(&place.dir).map_err(|error| refused("list the directory", error))?;
-    if !entries.iter().any(|entry| [CLEANED, SWAP, DELETED].iter().any(|suffix| entry.name.ends_with(suffix))) {
+    if !names.iter().any(|name| [CLEANED, SWAP, DELETED].iter().any(|suffix| name.ends_with(suffix))) {
         return Ok(0);
     }
+    let entries = place.disk.list(&place.dir).map_err(|error| refused("list the directory", error))?;
     let steps = plan(place, &entries)?;
     let count = steps.len();
     carry_out(place, steps).map_err(|error| refused("finish the replacement of segments in", error))?;

@@ -63,14 +63,18 @@ impl Log {
     ///
     /// `Io` where the system refuses something, `CorruptRecord` where nothing is left that could be read.
     pub(crate) fn open(mut place: LogPlace, left_by: LeftBy) -> Result<(Self, PartitionRecovery)> {
-        let leftovers = finish_replacement(&place)?;
         let refused = |what, error| Error::io(what, &place.dir, error).in_partition(&place.partition);
+        let mut names = place.disk.names(&place.dir).map_err(|error| refused("list the directory", error))?;
+        let leftovers = finish_replacement(&place, &names)?;
+        if leftovers > 0 {
+            names = place.disk.names(&place.dir).map_err(|error| refused("list the directory", error))?;
+        }
         let checkpoint =
             Checkpoint::load(&*place.disk, &place.dir).map_err(|error| refused("read the checkpoint", error))?;
         let epochs =
             LeaderEpochs::load(&*place.disk, &place.dir).map_err(|error| refused("read the leader epochs", error))?;
         place.gaps_below = checkpoint.map_or(Offset::MAX, |checkpoint| checkpoint.cleaner_offset);
-        let SegmentFiles { segments: found, strays } = list_segments(&place)?;
+        let SegmentFiles { segments: found, strays } = list_segments(&place, &names)?;
         let mut recovery = PartitionRecovery::new(&place.partition, found.len().max(1));
         recovery.leftovers = leftovers;
         let Some((last, sealed)) = found.split_last() else {
@@ -136,14 +140,19 @@ struct SegmentFiles {
     strays: Vec<PathBuf>,
 }
 
-fn list_segments(place: &LogPlace) -> Result<SegmentFiles> {
-    let refused = |error| Error::io("list the directory", &place.dir, error).in_partition(&place.partition);
+fn list_segments(place: &LogPlace, names: &[String]) -> Result<SegmentFiles> {
     let mut segments = Vec::new();
-    for entry in place.disk.list(&place.dir).map_err(refused)? {
-        let Some(base) = SegmentFile::Log.base_of(&entry.name).filter(|_| !entry.is_dir) else { continue };
+    for name in names {
+        let Some(base) = SegmentFile::Log.base_of(name) else { continue };
+        let path = place.dir.join(name);
+        let entry = place.disk.entry(&path);
+        let entry = entry.map_err(|error| Error::io("look at", &path, error).in_partition(&place.partition))?;
+        if entry.is_dir {
+            continue;
+        }
         let len = FilePos::try_from(entry.len).ok().filter(|len| *len <= i32::MAX as FilePos).ok_or_else(|| {
             let end = End { offset: base, file_pos: i32::MAX as FilePos };
-            corrupt(place, &place.dir.join(&entry.name), end, "a segment has less than 2^31 bytes".to_owned())
+            corrupt(place, &path, end, "a segment has less than 2^31 bytes".to_owned())
         })?;
         segments.push((base, len));
     }

@@ -19,6 +19,13 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
     /// The entries of `dir`, sorted by name. Those that somebody removes meanwhile may be missing. Names that are not UTF-8 come with replacement characters.
     fn list(&self, dir: &Path) -> io::Result<Vec<DiskEntry>>;
 
+    /// The names in `dir`, sorted, as in [`list`](Disk::list): without a look at each of them, which costs more than the
+    /// names do.
+    fn names(&self, dir: &Path) -> io::Result<Vec<String>>;
+
+    /// The entry of one file or directory.
+    fn entry(&self, path: &Path) -> io::Result<DiskEntry>;
+
     /// Opens a file.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
 
@@ -103,24 +110,32 @@ impl Disk for RealDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DiskEntry>> {
-        let entry_of = |entry: fs::DirEntry| -> io::Result<DiskEntry> {
-            let metadata = fs::metadata(entry.path()).or_else(|_| entry.metadata())?;
-            Ok(DiskEntry {
-                name: entry.file_name().to_string_lossy().into_owned(),
-                is_dir: metadata.is_dir(),
-                len: metadata.len(),
-                inode: metadata.ino(),
-            })
-        };
         let mut entries = Vec::new();
         for entry in fs::read_dir(dir)? {
-            match entry_of(entry?) {
+            match self.entry(&entry?.path()) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {} // removed since its name was read
                 entry => entries.push(entry?),
             }
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
+    }
+
+    fn names(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+        let mut names = fs::read_dir(dir)?.map(name).collect::<io::Result<Vec<_>>>()?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn entry(&self, path: &Path) -> io::Result<DiskEntry> {
+        let metadata = fs::metadata(path).or_else(|_| fs::symlink_metadata(path))?;
+        Ok(DiskEntry {
+            name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            is_dir: metadata.is_dir(),
+            len: metadata.len(),
+            inode: metadata.ino(),
+        })
     }
 
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {

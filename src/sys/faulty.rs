@@ -93,6 +93,14 @@ impl Disk for FaultyDisk {
         RealDisk.list(dir)
     }
 
+    fn names(&self, dir: &Path) -> io::Result<Vec<String>> {
+        RealDisk.names(dir)
+    }
+
+    fn entry(&self, path: &Path) -> io::Result<DiskEntry> {
+        RealDisk.entry(path)
+    }
+
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         if mode == OpenMode::Create {
             fail(&self.0.next_create)?;
