@@ -56,6 +56,24 @@ mod seeds {
                 save("offsets", &format!("{name}-{at}"), &record);
             }
         }
+        let checkpoint = place.files[Path::new("t-0/thalweg-checkpoint")].clone();
+        for how in [0, 1] {
+            let moved = String::from_utf8(checkpoint.clone())
+                .unwrap()
+                .replace("log-start-offset 00000000000000000000", "log-start-offset 00000000000000000031");
+            save("checkpoint", &format!("engine-{how}"), &[&[how][..], &checkpoint].concat());
+            save("checkpoint", &format!("moved-start-{how}"), &[&[how][..], moved.as_bytes()].concat());
+            save("checkpoint", &format!("empty-{how}"), &[how]);
+        }
+        for (name, bytes) in [
+            ("empty", &[0u8, 0][..]),
+            ("cut", &[1, 1, 9, 0]),
+            ("zeros", &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            ("over", &[1, 2, 3, 0, 0xff, 0x7f, 1]),
+            ("time", &[1, 2, 0, 0, 0, 0, 1, 0x8b, 0xcf, 0xe5, 0x68, 0, 0, 0, 0, 5]),
+        ] {
+            save("index", name, bytes);
+        }
         for (name, bytes) in OPS {
             save("ops", name, bytes);
         }

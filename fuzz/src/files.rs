@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use thalweg::{
-    AutoOffsetReset, Broker, Consumer, ConsumerConfig, Durability, OffsetAndMetadata, ProducerConfig, ProducerRecord,
-    Result, TopicConfig, TopicPartition,
+    AutoOffsetReset, Broker, Consumer, ConsumerConfig, DumpOptions, Durability, OffsetAndMetadata, ProducerConfig,
+    ProducerRecord, Result, TopicConfig, TopicPartition,
 };
 
 use crate::place::{self, Files, Log, Place};
@@ -50,6 +50,11 @@ pub fn files(bytes: &[u8]) {
         // Whatever these return, they return.
         let _ = use_everything(&broker, &touched);
         let _ = broker.close();
+        let _ = thalweg::verify(template.place.dir()).map(|verification| verification.to_string());
+        for path in &template.paths {
+            let options = DumpOptions::new().records(true);
+            let _ = thalweg::dump(template.place.dir().join(path), &options, &mut std::io::sink());
+        }
     }
 }
 

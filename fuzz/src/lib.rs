@@ -13,6 +13,8 @@
 compile_error!("build this crate with RUSTFLAGS='--cfg fuzzing', or with cargo fuzz");
 
 #[cfg(fuzzing)]
+mod caches;
+#[cfg(fuzzing)]
 mod files;
 #[cfg(fuzzing)]
 mod ops;
@@ -26,12 +28,22 @@ mod recover;
 pub mod runner;
 
 #[cfg(fuzzing)]
-pub use {files::files, ops::ops, recover::recover, thalweg::fuzzing::batch, thalweg::fuzzing::offsets};
+pub use {
+    caches::checkpoint, caches::index, files::files, ops::ops, recover::recover, thalweg::fuzzing::batch,
+    thalweg::fuzzing::offsets,
+};
 
 /// What a target does with an input.
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
 #[cfg(fuzzing)]
-pub const TARGETS: [(&str, Target); 5] =
-    [("batch", batch), ("files", files), ("offsets", offsets), ("ops", ops), ("recover", recover)];
+pub const TARGETS: [(&str, Target); 7] = [
+    ("batch", batch),
+    ("checkpoint", checkpoint),
+    ("files", files),
+    ("index", index),
+    ("offsets", offsets),
+    ("ops", ops),
+    ("recover", recover),
+];

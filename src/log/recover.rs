@@ -373,20 +373,45 @@ impl Recovering<'_> {
         let file = place.disk.open(&path, OpenMode::Write).map_err(|error| self.refused("open", &path, error))?;
         file.sync().map_err(|error| sync_failed(&path, error).in_partition(&self.place.partition))?;
         file.drop_cache().map_err(|error| self.refused("drop the cache of", &path, error))?;
-        let anchor = self.anchor(place.base).filter(|anchor| anchor.file_pos <= len);
-        // After a close in order it was the checkpoint that did not hold.
-        let anchor = anchor.filter(|_| self.left_by == LeftBy::Crash);
-        let from = anchor.unwrap_or(End { offset: place.base, file_pos: 0 });
+        let beginning = End { offset: place.base, file_pos: 0 };
+        let from = self.trusted_anchor(&place, len).unwrap_or(beginning);
+        let mut walked = self.walk(&place, &*file, (from, len))?;
+        if from != beginning && walked.0.damage.is_some() && walked.0.valid_end == from.file_pos {
+            // Not one batch follows: the place itself may be wrong, which a walk from the beginning shows.
+            walked = self.walk(&place, &*file, (beginning, len))?;
+        }
+        let (found, indexes) = walked;
+        Ok(Scanned { place, file, len, found, indexes })
+    }
+
+    /// Walks a file from a place between two batches on. From the beginning it makes the indexes.
+    fn walk(
+        &mut self,
+        place: &SegmentPlace,
+        file: &dyn DiskFile,
+        (from, len): (End, FilePos),
+    ) -> Result<(Scan, Option<Indexes>)> {
         let (indexes, mut indexer) = (Indexes::default(), Indexer::new(place.index_interval));
         let offsets = ScanOffsets { base: place.base, from: from.offset, gaps_below: place.gaps_below };
-        let found = scan(&*file, (from.file_pos, len), offsets, |file_pos, batch| {
+        let found = scan(file, (from.file_pos, len), offsets, |file_pos, batch| {
             indexer.note(place.base, file_pos, batch, &indexes);
         })
-        .map_err(|error| self.refused("read the segment", &path, error))?;
+        .map_err(|error| self.refused("read the segment", &place.path(SegmentFile::Log), error))?;
         indexer.note_end(&indexes);
         self.recovery.scanned_bytes += u64::from(len - from.file_pos);
-        let indexes = (from.file_pos == 0).then_some(indexes);
-        Ok(Scanned { place, file, len, found, indexes })
+        Ok((found, (from.file_pos == 0).then_some(indexes)))
+    }
+
+    /// The recovery point's place in a segment, if the checkpoint says where it is and the file does not contradict.
+    fn trusted_anchor(&self, place: &SegmentPlace, len: FilePos) -> Option<End> {
+        // After a close in order it was the checkpoint that did not hold.
+        let anchor = self.anchor(place.base).filter(|_| self.left_by == LeftBy::Crash)?;
+        if anchor.file_pos == len && len > 0 {
+            // Nothing follows that could show whether the place is right: the last batch has to.
+            let reader = Arc::new(Segment::open(place.clone(), anchor)).reader().ok()?;
+            return reader.ends_with_its_last_batch(anchor).then_some(anchor);
+        }
+        (anchor.file_pos <= len).then_some(anchor)
     }
 
     /// Where in the segment at `base` the recovery point lies, if the checkpoint says so.

@@ -65,8 +65,12 @@ impl SegmentReader {
     /// A base offset that is not the one to which the batch before leads is damage: checksums do not cover it. Such a
     /// batch hides no other one, since its size leads on.
     pub(crate) fn find(&self, offset: Offset, end: End) -> Result<Option<(FilePos, Batch<'_>)>, DamageAt> {
+        self.find_by(&self.indexes().offsets, offset, end)
+    }
+
+    fn find_by(&self, index: &OffsetIndex, offset: Offset, end: End) -> Result<Option<(FilePos, Batch<'_>)>, DamageAt> {
         let relative = offset.saturating_sub(self.base()).clamp(0, Offset::from(i32::MAX)) as u32;
-        let entry = self.checked(self.indexes().offsets.lookup(relative), end);
+        let entry = self.checked(index.lookup(relative), end);
         let (mut file_pos, mut expected) = entry.map_or((0, self.base()), |(at, batch)| (at, batch.base_offset()));
         while let Some(batch) = self.batch_at(file_pos, end)? {
             let follows = follows(&batch, expected, self.place.gaps_below);
@@ -143,8 +147,19 @@ impl SegmentReader {
     /// A position from which on the first batch can be found that has `timestamp` or a larger one, and records at or behind
     /// `offset`.
     pub(crate) fn before_timestamp(&self, timestamp: Timestamp, offset: Offset, end: End) -> Result<FilePos, DamageAt> {
-        let from = self.base() + Offset::from(self.indexes().times.lookup(timestamp));
+        let indexes = self.indexes();
+        let entry =
+            indexes.times.lookup(timestamp).filter(|entry| self.is_time_of_batch(&indexes.offsets, *entry, end));
+        let from = self.base() + entry.map_or(0, |(_, relative)| Offset::from(relative));
         Ok(self.find(from.max(offset), end)?.map_or(end.file_pos, |(file_pos, _)| file_pos))
+    }
+
+    /// Whether the log has what an entry of the time index says: a batch with this timestamp at this offset. An entry is a
+    /// hint, not evidence.
+    fn is_time_of_batch(&self, index: &OffsetIndex, (timestamp, relative): (Timestamp, u32), end: End) -> bool {
+        let offset = self.base() + Offset::from(relative);
+        let batch = self.find_by(index, offset, end).ok().flatten().map(|(_, batch)| batch);
+        batch.is_some_and(|batch| batch.base_offset() <= offset && batch.max_timestamp() == timestamp)
     }
 
     /// The last batch before `end`, and its position.
@@ -171,8 +186,8 @@ impl SegmentReader {
         self.indexes.get_or_init(|| self.load_indexes().unwrap_or_else(|| self.rebuild_indexes()))
     }
 
-    /// The indexes as their files have them, if they can be right, the last entry fits the log, and no entry is missing
-    /// behind it.
+    /// The indexes as their files have them, if they can be right, the last entries fit the log, and none is missing behind
+    /// them.
     fn load_indexes(&self) -> Option<Indexes> {
         let end = self.end;
         let offsets = OffsetIndex::from_bytes(&self.read_file(SegmentFile::OffsetIndex).ok()?, end.file_pos)?;
@@ -192,7 +207,9 @@ impl SegmentReader {
             }
         }
         indexer.note_end(&indexes);
-        (indexes.times.last() == last_time).then_some(indexes)
+        // The last time decides when the segment goes.
+        let is_right = last_time.is_none_or(|entry| self.is_time_of_batch(&indexes.offsets, entry, end));
+        (is_right && indexes.times.last() == last_time).then_some(indexes)
     }
 
     /// Builds the indexes from the batch headers. Stops where they do not hold: look-ups beyond walk on from there and

@@ -24,9 +24,8 @@ impl TimeIndex {
         }
     }
 
-    /// The offset, minus base, from which on a batch with `timestamp` or a larger one can be found: that of the largest
-    /// entry not above it. Batches that end before that offset have smaller timestamps only.
-    pub(super) fn lookup(&self, timestamp: Timestamp) -> u32 {
+    /// The largest entry not above `timestamp`. Batches that end before its offset have smaller timestamps only.
+    pub(super) fn lookup(&self, timestamp: Timestamp) -> Option<(Timestamp, u32)> {
         let below = |entry: u64| entry as Timestamp <= timestamp;
         let len = self.offsets.len();
         let warm = len.saturating_sub(1 + WARM_ENTRIES);
@@ -34,13 +33,15 @@ impl TimeIndex {
             Some(entry) if below(entry) => self.timestamps.partition_point(warm, len, below),
             _ => self.timestamps.partition_point(0, len.min(warm + 1), below),
         };
-        let before = found.checked_sub(1).and_then(|at| self.offsets.get(at));
-        before.map_or(0, |offset| offset as u32)
+        self.entry(found.checked_sub(1)?)
     }
 
     /// The last entry: the largest timestamp of the segment, and the offset minus base that goes with it.
     pub(super) fn last(&self) -> Option<(Timestamp, u32)> {
-        let at = self.offsets.len().checked_sub(1)?;
+        self.entry(self.offsets.len().checked_sub(1)?)
+    }
+
+    fn entry(&self, at: usize) -> Option<(Timestamp, u32)> {
         Some((self.timestamps.get(at)? as Timestamp, self.offsets.get(at)? as u32))
     }
 
@@ -91,9 +92,8 @@ mod tests {
             let entries: Vec<_> = (0..count).map(|at| (i64::from(at) * 10, at * 3)).collect();
             entries.iter().for_each(|(timestamp, offset)| index.push(*timestamp, *offset));
             for target in (-5..i64::from(count) * 10 + 20).step_by(3) {
-                let expected =
-                    entries.iter().rev().find(|(timestamp, _)| *timestamp <= target).map_or(0, |entry| entry.1);
-                assert_eq!(index.lookup(target), expected, "{count} entries, {target}");
+                let expected = entries.iter().rev().find(|(timestamp, _)| *timestamp <= target);
+                assert_eq!(index.lookup(target), expected.copied(), "{count} entries, {target}");
             }
         }
     }
