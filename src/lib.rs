@@ -34,6 +34,7 @@
 //!   [`Durability`] holds.
 //! - [`Consumer`] polls [`ConsumerRecords`] as a member of a group or from partitions of its choice, and commits.
 //! - [`Partition`] reads by offset, without group and position. Keys and values are slices of the mapped log.
+//! - [`ReadOnlyBroker`] reads a directory that another process has open.
 //! - [`Broker::checkpoint`] makes a backup while the directory is in use. [`verify`], [`dump()`] and [`repair`] are for one
 //!   that nobody has open.
 //!
@@ -41,8 +42,9 @@
 //!
 //! What was acknowledged is there after what its topic's [`Durability`] names: the end of the process in every mode, a
 //! power cut in mode `fsync`, which is the default. A consumer never sees a record before that promise holds for it.
-//! What is read is what was sent: every batch has a checksum that is compared before its records are shown, unless that is turned off. Damage in
-//! one partition keeps no other from opening, and [`RecoveryReport`] says what was found and cut.
+//! What is read is what was sent: every batch has a checksum that is compared before its records are shown, unless that
+//! is turned off. Damage in one partition keeps no other from opening, and [`RecoveryReport`] says what was found and
+//! cut; damage that no crash explains is dealt with as [`OnCorruption`] says.
 //!
 //! # What this version does not do
 //!
@@ -52,8 +54,8 @@
 //!
 //! # Features
 //!
-//! `gzip`, `lz4`, `snappy` (on) and `zstd` (off, needs a C compiler) inflate batches that others compressed. Without a
-//! codec its batches are stored and served, but their records cannot be read.
+//! `gzip`, `lz4`, `snappy` (on) and `zstd` (off, needs a C compiler) compress and inflate batches. Without a codec
+//! its batches are stored and served, but their records cannot be read.
 //!
 //! # For those who read the source
 //!
