@@ -169,8 +169,16 @@ pub enum ErrorKind {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The disk or a quota is full. The log is unharmed; the call can be tried again once there is room.
+    /// The disk or a quota of the file system is full. The log is unharmed; the call can be tried again once there is room.
     StorageFull,
+    /// The store has as many bytes as `store.max.bytes` allows. The record is in no log; the call can be tried again once
+    /// records have been deleted.
+    StoreFull {
+        /// Bytes of record batches in all logs.
+        used: u64,
+        /// The limit, in bytes.
+        limit: u64,
+    },
     /// The disk failed. A partition that saw a failed sync takes no more appends; what readers saw stays readable, and
     /// opening the broker again finds out what is really stored.
     Storage {
@@ -260,7 +268,10 @@ impl Error {
 
     /// Whether the same call can succeed later without anybody changing its arguments or reopening the broker.
     pub fn is_retriable(&self) -> bool {
-        matches!(self.kind(), ErrorKind::StorageFull | ErrorKind::UnknownTopicOrPartition { .. })
+        matches!(
+            self.kind(),
+            ErrorKind::StorageFull | ErrorKind::StoreFull { .. } | ErrorKind::UnknownTopicOrPartition { .. }
+        )
     }
 
     /// Whether the disk failed or holds what it should not.
@@ -288,7 +299,9 @@ impl Error {
             ErrorKind::InvalidConfig { .. } => 40,
             ErrorKind::IllegalArgument { .. } => 42,
             ErrorKind::PolicyViolation { .. } => 44,
-            ErrorKind::StorageFull | ErrorKind::Storage { .. } | ErrorKind::Io { .. } => 56,
+            ErrorKind::StorageFull | ErrorKind::StoreFull { .. } | ErrorKind::Storage { .. } | ErrorKind::Io { .. } => {
+                56
+            }
             ErrorKind::UnsupportedCompression { .. } => 76,
             ErrorKind::GroupMaxSizeReached { .. } => 81,
             ErrorKind::InvalidRecord { .. } => 87,
@@ -384,6 +397,13 @@ impl fmt::Display for ErrorKind {
                 write!(f, "the metadata of the offset has {len} bytes, the limit is {limit}")
             }
             ErrorKind::StorageFull => f.write_str("the disk is full; free some space and try again"),
+            ErrorKind::StoreFull { used, limit } => {
+                write!(
+                    f,
+                    "the store is full: {used} of the {limit} bytes of store.max.bytes are used; delete records, shorten \
+                     a retention or raise the limit, and try again"
+                )
+            }
             ErrorKind::Storage { reason } => f.write_str(reason),
             ErrorKind::Io { operation } => write!(f, "could not {operation}"),
         }
@@ -420,6 +440,14 @@ mod tests {
         assert!(full.is_retriable() && full.is_storage());
         let denied = Error::io("write", Path::new("x"), io::Error::from(io::ErrorKind::PermissionDenied));
         assert!(!denied.is_retriable() && denied.is_storage());
+    }
+
+    #[test]
+    fn a_full_store_is_retriable_and_no_fault_of_the_disk() {
+        let full = Error::new(ErrorKind::StoreFull { used: 95, limit: 100 });
+        assert!(full.is_retriable() && !full.is_storage());
+        assert_eq!(full.kafka_code(), 56);
+        assert!(full.to_string().contains("95 of the 100 bytes of store.max.bytes"), "{full}");
     }
 
     #[test]

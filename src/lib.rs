@@ -30,6 +30,7 @@
 //! # The parts
 //!
 //! - [`Broker`] opens a data directory, creates, changes and deletes topics, and makes the others.
+//!   [`BrokerConfig`] says how much of the machine it may use, and [`Broker::stats`] how much it does.
 //! - [`Producer`] sends [`ProducerRecord`]s; each gives an [`Ack`] that resolves when the promise of its topic's
 //!   [`Durability`] holds.
 //! - [`Consumer`] polls [`ConsumerRecords`] as a member of a group or from partitions of its choice, and commits.
@@ -82,11 +83,14 @@ mod sys;
 mod topic;
 mod types;
 
-pub use broker::{Broker, ReadOnlyBroker};
+pub use broker::{Broker, BrokerStats, ReadOnlyBroker};
 pub use check::{
     DumpOptions, Finding, RepairOptions, RepairReport, RepairStep, Severity, Verification, dump, repair, verify,
 };
-pub use config::{AutoOffsetReset, CleanupPolicy, ConsumerConfig, IsolationLevel, ProducerConfig, TopicConfig};
+pub use config::{
+    AutoOffsetReset, BrokerConfig, CleanupPolicy, ConsumerConfig, IsolationLevel, ProducerConfig, StoreFullPolicy,
+    TopicConfig,
+};
 pub use consumer::{Consumer, ConsumerRecord, ConsumerRecords};
 pub use error::{Error, ErrorKind, Result};
 pub use group::OffsetAndMetadata;

@@ -314,7 +314,7 @@ mod tests {
         };
         let before = content();
         assert!(log.seal_rolled().is_err());
-        assert!(log.delete_records(5).is_err());
+        assert!(log.delete_records(5, 0).is_err());
         assert!(log.enforce_retention(0).is_err());
         log.close().unwrap();
         assert_eq!(content(), before);

@@ -5,10 +5,12 @@ use std::path::Path;
 use super::backup::copy_directory;
 use super::directory::DataDirectory;
 use super::engine::Engine;
-use super::tasks::{Threads, Timer};
+use super::tasks::{Schedule, Threads, Timer};
 use crate::clock::{Clock, SystemClock};
+use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::Coordinator;
+use crate::log::Usage;
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::sys::{Disk, OpenFiles, RealDisk};
 use crate::topic::{CheckpointReport, Flusher, Partition, RecoveryReport, TopicDescription, TopicPlace, Topics};
@@ -58,28 +60,63 @@ impl Broker {
     /// [`NotADataDirectory`](crate::ErrorKind::NotADataDirectory) if it holds something else, and what the system
     /// refuses. Nothing is changed in the first two cases.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
+        Broker::open_with(directory, BrokerConfig::new())
+    }
+
+    /// As [`open`](Broker::open), with settings. They hold until the broker is closed.
+    ///
+    /// ```
+    /// use thalweg::{Broker, BrokerConfig, StoreFullPolicy};
+    ///
+    /// # fn main() -> thalweg::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let dir = dir.path();
+    /// let config = BrokerConfig::new().store_max_bytes(Some(1 << 30)).store_full_policy(StoreFullPolicy::DropOldest);
+    /// let broker = Broker::open_with(dir, config)?;
+    /// println!("{}", broker.stats());
+    /// # broker.close()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Broker::open), and [`InvalidConfig`](crate::ErrorKind::InvalidConfig).
+    pub fn open_with(directory: impl AsRef<Path>, config: BrokerConfig) -> Result<Self> {
+        config.check()?;
         let path = directory.as_ref();
         if path.as_os_str().is_empty() {
             return Err(Error::illegal_argument("the path of the data directory is empty"));
         }
         // A process may change its working directory while the broker makes new files.
         let path = std::path::absolute(path).map_err(|error| Error::io("find the data directory", path, error))?;
-        Broker::open_on(&path, Arc::new(RealDisk), Arc::new(SystemClock))
+        Broker::open_configured(&path, Arc::new(RealDisk), Arc::new(SystemClock), config)
     }
 
+    #[cfg(test)]
     pub(super) fn open_on(path: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self> {
+        Broker::open_configured(path, disk, clock, BrokerConfig::new())
+    }
+
+    pub(super) fn open_configured(
+        path: &Path,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        config: BrokerConfig,
+    ) -> Result<Self> {
         let began = clock.instant();
         let directory = DataDirectory::open(path, Arc::clone(&disk))?;
         let (flusher, timer) = (Arc::new(Flusher::default()), Arc::new(Timer::default()));
         let mut threads = Threads::start(Arc::clone(&flusher), Arc::clone(&timer), Arc::clone(&clock))
             .map_err(|error| Error::io("start the background threads of", path, error))?;
-        let open_files = OpenFiles::new(OpenFiles::handles_max_default(), 1024);
-        let place = TopicPlace { dir: path.into(), disk, open_files, clock: Arc::clone(&clock), flusher };
+        let handles_max = config.get_max_open_files().unwrap_or_else(OpenFiles::handles_max_default);
+        let open_files = OpenFiles::new(handles_max, config.get_max_mapped_segments());
+        let usage = Arc::new(Usage::new(config.get_store_max_bytes()));
+        let place = TopicPlace { dir: path.into(), disk, open_files, usage, clock: Arc::clone(&clock), flusher };
         let (topics, mut recovery) = Topics::open(place, directory.clean)?;
         let topics = Arc::new(topics);
         let (coordinator, clamped) = Coordinator::open(Arc::clone(&topics), Arc::clone(&clock), directory.clean)?;
         threads
-            .clean(Arc::clone(&topics))
+            .clean(Arc::clone(&topics), Arc::clone(&clock), Schedule::new(&config, began))
             .map_err(|error| Error::io("start the background threads of", path, error))?;
         topics.finish_deletions(|topic| coordinator.forget_topic(topic), &mut recovery);
         recovery.created = directory.created;
@@ -87,7 +124,7 @@ impl Broker {
         recovery.clamped_offsets = clamped;
         recovery.elapsed = clock.instant().duration_since(began);
         let closed = AtomicBool::new(false);
-        let engine = Arc::new(Engine { topics, coordinator: Arc::new(coordinator), clock, timer, closed });
+        let engine = Arc::new(Engine { topics, coordinator: Arc::new(coordinator), clock, timer, config, closed });
         Ok(Broker { engine, recovery, open: Some(Open { threads, directory }) })
     }
 
@@ -119,7 +156,7 @@ impl Broker {
         self.engine.topics.partition(partition)
     }
 
-    /// Removes now what the topics' settings let go, which otherwise happens every five minutes, and returns the bytes of
+    /// Removes now what the topics' settings let go, which otherwise happens every `log.retention.check.interval.ms`, and returns the bytes of
     /// record batches that went.
     ///
     /// # Errors
@@ -178,6 +215,7 @@ impl Broker {
     fn close_now(&mut self) -> Result<()> {
         let Some(Open { threads, directory }) = self.open.take() else { return Ok(()) };
         self.engine.closed.store(true, Ordering::Release);
+        self.engine.topics.usage().wake_all(); // those who wait for room
         self.engine.timer.run_now(&*self.engine.clock); // producers hand over what they hold
         let closed = self.engine.topics.close();
         drop(threads);

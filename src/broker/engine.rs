@@ -2,6 +2,7 @@
 
 use super::tasks::Timer;
 use crate::clock::Clock;
+use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::Coordinator;
 use crate::sync::{Arc, AtomicBool, Ordering};
@@ -14,6 +15,7 @@ pub(crate) struct Engine {
     pub(crate) coordinator: Arc<Coordinator>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) timer: Arc<Timer>,
+    pub(crate) config: BrokerConfig,
     /// Set once, by the broker's close, before anything is closed.
     pub(super) closed: AtomicBool,
 }

@@ -16,9 +16,11 @@ mod broker;
 mod directory;
 mod engine;
 mod read_only;
+mod stats;
 mod tasks;
 
 pub use broker::Broker;
 pub(crate) use engine::Engine;
 pub use read_only::ReadOnlyBroker;
+pub use stats::BrokerStats;
 pub(crate) use tasks::Task;

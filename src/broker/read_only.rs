@@ -60,7 +60,14 @@ impl ReadOnlyBroker {
         let (disk, clock): (Arc<dyn Disk>, Arc<dyn Clock>) = (Arc::new(RealDisk), Arc::new(SystemClock));
         check_is_data_directory(&path, &*disk)?;
         let open_files = OpenFiles::new(1, MAPS_MAX);
-        let place = TopicPlace { dir: path.into(), disk, open_files, clock, flusher: Arc::new(Flusher::default()) };
+        let place = TopicPlace {
+            dir: path.into(),
+            disk,
+            open_files,
+            usage: Arc::default(),
+            clock,
+            flusher: Arc::new(Flusher::default()),
+        };
         Ok(ReadOnlyBroker { place })
     }
 

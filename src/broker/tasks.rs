@@ -13,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
+use crate::config::BrokerConfig;
 use crate::sync::{Arc, Condvar, Mutex, Weak};
 use crate::topic::{Flusher, Topics};
 
@@ -36,9 +37,9 @@ impl Threads {
     }
 
     /// Starts the thread that removes what may go from `topics`.
-    pub(super) fn clean(&mut self, topics: Arc<Topics>) -> io::Result<()> {
+    pub(super) fn clean(&mut self, topics: Arc<Topics>, clock: Arc<dyn Clock>, schedule: Schedule) -> io::Result<()> {
         let cleaner = Arc::clone(&self.cleaner);
-        self.spawn("thalweg-clean", move || cleaner.run(&topics))
+        self.spawn("thalweg-clean", move || cleaner.run(&topics, &*clock, schedule))
     }
 
     fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
@@ -79,25 +80,24 @@ struct Cleaner {
     changed: Condvar,
 }
 
-/// Time between two looks at how much a crash would leave to be read (log.md 18,
-/// `log.flush.offset.checkpoint.interval.ms`).
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
-
-/// Such looks between two at what may go (log.md 18, `log.retention.check.interval.ms`: five minutes).
-const TICKS_PER_RETENTION_CHECK: u32 = 5;
-
 impl Cleaner {
-    fn run(&self, topics: &Topics) {
-        let (mut stopped, mut ticks) = (self.stopped.lock(), 0u32);
+    fn run(&self, topics: &Topics, clock: &dyn Clock, mut schedule: Schedule) {
+        let mut stopped = self.stopped.lock();
         while !*stopped {
-            if !self.changed.wait_for(&mut stopped, CHECKPOINT_INTERVAL).timed_out() {
+            let due = schedule.take_due(clock.instant());
+            if due == (false, false) {
+                match schedule.next() {
+                    Some(next) => _ = self.changed.wait_until(&mut stopped, next),
+                    None => self.changed.wait(&mut stopped),
+                }
                 continue;
             }
             drop(stopped);
-            ticks = ticks.wrapping_add(1);
             // An error or a panic leaves everything as it is; the next look tries again.
-            let _ = catch_unwind(AssertUnwindSafe(|| topics.tick()));
-            if ticks % TICKS_PER_RETENTION_CHECK == 0 {
+            if due.0 {
+                let _ = catch_unwind(AssertUnwindSafe(|| topics.tick()));
+            }
+            if due.1 {
                 let _ = catch_unwind(AssertUnwindSafe(|| topics.enforce_retention()));
             }
             stopped = self.stopped.lock();
@@ -107,6 +107,52 @@ impl Cleaner {
     fn stop(&self) {
         *self.stopped.lock() = true;
         self.changed.notify_all();
+    }
+}
+
+/// When the next looks are due: at how much a crash would leave to be read, and at what may go. Each has its own interval.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    checkpoint: Every,
+    retention: Every,
+}
+
+/// Something that is done every now and then.
+#[derive(Debug)]
+struct Every {
+    interval: Duration,
+    /// `None`: after the end of time.
+    next: Option<Instant>,
+}
+
+impl Schedule {
+    /// The first looks are due one interval after `now`.
+    pub(super) fn new(config: &BrokerConfig, now: Instant) -> Self {
+        let every = |interval| Every { interval, next: now.checked_add(interval) };
+        Schedule {
+            checkpoint: every(config.get_checkpoint_interval()),
+            retention: every(config.get_retention_check_interval()),
+        }
+    }
+
+    /// Which of the two is due at `now`. It is due again one interval after that, however late it was.
+    fn take_due(&mut self, now: Instant) -> (bool, bool) {
+        (self.checkpoint.take_due(now), self.retention.take_due(now))
+    }
+
+    /// When something is due next.
+    fn next(&self) -> Option<Instant> {
+        self.checkpoint.next.into_iter().chain(self.retention.next).min()
+    }
+}
+
+impl Every {
+    fn take_due(&mut self, now: Instant) -> bool {
+        let is_due = self.next.is_some_and(|next| next <= now);
+        if is_due {
+            self.next = now.checked_add(self.interval);
+        }
+        is_due
     }
 }
 
@@ -195,4 +241,41 @@ fn run_all(tasks: &[Weak<dyn Task>], now: Instant) -> Option<Instant> {
         .filter_map(Weak::upgrade)
         .filter_map(|task| catch_unwind(AssertUnwindSafe(|| task.run(now))).ok().flatten())
         .min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_look_has_its_own_interval() {
+        #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let config = BrokerConfig::new()
+            .log_flush_offset_checkpoint_interval(3 * second)
+            .log_retention_check_interval(2 * second);
+        let mut schedule = Schedule::new(&config, start);
+        let mut due = Vec::new();
+        for tick in 0..=8 {
+            due.push(schedule.take_due(start + tick * second));
+            assert!(schedule.next().is_some_and(|next| start + tick * second < next));
+        }
+        let (checkpoints, retentions): (Vec<_>, Vec<_>) = due.into_iter().unzip();
+        assert_eq!(checkpoints.iter().map(|due| u8::from(*due)).collect::<Vec<_>>(), [0, 0, 0, 1, 0, 0, 1, 0, 0]);
+        assert_eq!(retentions.iter().map(|due| u8::from(*due)).collect::<Vec<_>>(), [0, 0, 1, 0, 1, 0, 1, 0, 1]);
+        assert_eq!(schedule.take_due(start + 100 * second), (true, true), "once, however late");
+        assert_eq!(schedule.take_due(start + 101 * second), (false, false));
+    }
+
+    #[test]
+    fn what_is_due_after_the_end_of_time_never_is() {
+        #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+        let start = Instant::now();
+        let config = BrokerConfig::new()
+            .log_flush_offset_checkpoint_interval(Duration::MAX)
+            .log_retention_check_interval(Duration::MAX);
+        let mut schedule = Schedule::new(&config, start);
+        assert_eq!(schedule.take_due(start + Duration::from_hours(24)), (false, false));
+    }
 }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::broker::{BrokerConfig, StoreFullPolicy};
 use super::topic::{CleanupPolicy, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{Durability, OnCorruption, TimestampType};
@@ -74,8 +75,29 @@ pub(super) const TOPIC_KEYS: &[Key<TopicConfig>] = &[
     key!("on.corruption", on_corruption, "fail", "fail, truncate or quarantine", anything),
 ];
 
+/// The keys of a broker, in the order in which they are written (log.md 18, fetch.md 13).
+#[rustfmt::skip]
+pub(super) const BROKER_KEYS: &[Key<BrokerConfig>] = &[
+    key!("max.mapped.segments", max_mapped_segments, "1024", "1 to 2147483647", is_count),
+    key!("max.open.files", max_open_files, "-1",
+        "1 to 2147483647, or -1 for a quarter of what the process may have",
+        |limit: Limit<usize>| limit.0.is_none_or(is_count)),
+    key!("log.flush.offset.checkpoint.interval.ms", checkpoint_interval, "60000",
+        "1 to 9223372036854775807 milliseconds", |interval: Duration| !interval.is_zero()),
+    key!("log.retention.check.interval.ms", retention_check_interval, "300000",
+        "1 to 9223372036854775807 milliseconds", |interval: Duration| !interval.is_zero()),
+    key!("store.max.bytes", store_max_bytes, "-1", "1 to 9223372036854775807 bytes, or -1 for no limit",
+        |limit: Limit<u64>| limit.0.is_none_or(|bytes| (1..=i64::MAX as u64).contains(&bytes))),
+    key!("store.full.policy", store_full_policy, "refuse", "refuse, block or drop-oldest", anything),
+];
+
 /// Kafka's sizes are of type `i32`.
 const I32_MAX: u64 = i32::MAX as u64;
+
+/// The range of a number of things.
+fn is_count(count: usize) -> bool {
+    (1..=I32_MAX as usize).contains(&count)
+}
 
 /// The range of a type that has no values out of range.
 fn anything<T>(_: T) -> bool {
@@ -235,7 +257,15 @@ macro_rules! named {
     )+};
 }
 
-named!(CleanupPolicy, Durability, OnCorruption, TimestampType);
+named!(CleanupPolicy, Durability, OnCorruption, StoreFullPolicy, TimestampType);
+
+/// A new `C` has what the table says.
+#[cfg(test)]
+pub(super) fn assert_defaults<C>(table: &'static [Key<C>], defaults: &C) {
+    for key in table {
+        assert_eq!((key.get)(defaults).unwrap_or_default(), key.default, "{}", key.name);
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -273,9 +303,7 @@ mod tests {
     #[test]
     fn the_table_holds_the_defaults() {
         let defaults = TopicConfig::new();
-        for key in TOPIC_KEYS {
-            assert_eq!((key.get)(&defaults).unwrap_or_default(), key.default, "{}", key.name);
-        }
+        assert_defaults(TOPIC_KEYS, &defaults);
         defaults.check().unwrap();
         assert_eq!(TopicConfig::from_properties([]).unwrap(), defaults);
     }

@@ -21,6 +21,7 @@ pub struct ProducerConfig {
     linger: Duration,
     max_request_size: usize,
     compression_type: Compression,
+    max_block: Duration,
 }
 
 impl ProducerConfig {
@@ -31,6 +32,7 @@ impl ProducerConfig {
             linger: Duration::from_millis(5),
             max_request_size: 1_048_576,
             compression_type: Compression::None,
+            max_block: Duration::from_mins(1),
         }
     }
 
@@ -72,6 +74,14 @@ impl ProducerConfig {
         self.compression_type
     }
 
+    /// `max.block.ms`: the longest that `send` waits for room in a store that is full and whose `store.full.policy` is
+    /// [`block`](crate::StoreFullPolicy::Block). Default 60000 (1 minute), range 0 to 2^63-1. Otherwise `send` does not
+    /// wait.
+    pub fn max_block(mut self, time: Duration) -> Self {
+        self.max_block = time;
+        self
+    }
+
     pub(crate) fn get_batch_size(&self) -> usize {
         self.batch_size
     }
@@ -82,6 +92,10 @@ impl ProducerConfig {
 
     pub(crate) fn get_max_request_size(&self) -> usize {
         self.max_request_size
+    }
+
+    pub(crate) fn get_max_block(&self) -> Duration {
+        self.max_block
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -101,6 +115,9 @@ impl ProducerConfig {
         if !self.compression_type.is_supported() {
             let expected = "a codec that this build has: each is a feature of the crate";
             return invalid("compression.type", self.compression_type.to_string(), expected);
+        }
+        if self.max_block > Duration::from_millis(i64::MAX as u64) {
+            return invalid("max.block.ms", self.max_block.as_millis().to_string(), "0 to 9223372036854775807");
         }
         Ok(())
     }
@@ -126,11 +143,12 @@ mod tests {
     #[test]
     fn ranges_are_checked() {
         ProducerConfig::new().check().unwrap();
-        ProducerConfig::new().batch_size(0).linger(Duration::ZERO).check().unwrap();
+        ProducerConfig::new().batch_size(0).linger(Duration::ZERO).max_block(Duration::ZERO).check().unwrap();
         let bad = [
             ProducerConfig::new().batch_size(1 << 31),
             ProducerConfig::new().max_request_size(0),
             ProducerConfig::new().linger(Duration::MAX),
+            ProducerConfig::new().max_block(Duration::MAX),
         ];
         for config in bad {
             assert!(matches!(config.check().unwrap_err().kind(), ErrorKind::InvalidConfig { .. }));

@@ -217,7 +217,8 @@ impl TopicConfig {
     /// first append is `segment.ms` ago. Default `false`: only appends roll, as in Kafka.
     ///
     /// `true`: also the last records of a partition that has gone quiet can be compacted, and the age at which they go does
-    /// not wait for the next record. It is looked at every five minutes.
+    /// not wait for the next record. It is looked at as often as the broker's
+    /// `log.flush.offset.checkpoint.interval.ms` says.
     ///
     /// ```
     /// # use thalweg::TopicConfig;
@@ -575,7 +576,7 @@ impl fmt::Display for CleanupPolicy {
 }
 
 /// The resolution of Kafka's keys. Rounded up, so that a short time does not become zero, which often means "always".
-fn in_whole_millis(time: Duration) -> Duration {
+pub(super) fn in_whole_millis(time: Duration) -> Duration {
     let whole = Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
     let rounded = if whole < time { whole.saturating_add(Duration::from_millis(1)) } else { whole };
     rounded.min(NO_LIMIT)

@@ -58,6 +58,7 @@ impl Log {
             return Err(Error::illegal_state("there is no segment to append to").in_partition(self.partition()));
         };
         active.append(writing, &batch).map_err(|failure| self.write_failed(active, must_roll, failure))?;
+        self.place.usage.add(batch.size() as u64);
         first_append.get_or_insert(now);
         drop(guard);
         if !self.shows_durable_only() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::follow::Following;
 use super::seal::{Anchor, Seal};
 use super::transactions::TransactionList;
+use super::usage::Usage;
 use super::view::View;
 use crate::config::TopicConfig;
 use crate::error::{Error, Result};
@@ -60,6 +61,8 @@ pub(crate) struct LogPlace {
     pub(crate) dir: Arc<Path>,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) open_files: Arc<OpenFiles>,
+    /// What all logs hold together: this one's part is [`size`](Log::size), until it is abandoned.
+    pub(crate) usage: Arc<Usage>,
     pub(crate) config: TopicConfig,
     /// The checkpoint's cleaner offset: below it there may be gaps in the offsets, from it on a gap is damage. Everything
     /// until the checkpoint has been read.
@@ -203,13 +206,16 @@ impl Log {
 
     /// Lets nothing follow that goes by the name of the directory or of a file in it, for `reason`: the directory is
     /// going to be removed, and its name may be another log's then. When it returns, what was under way has ended.
-    /// Those who hold slices go on reading them.
-    pub(crate) fn abandon(&self, reason: Error) {
+    /// Those who hold slices go on reading them. Called once.
+    pub(crate) fn abandon(&self, reason: Error, now: Timestamp) {
         self.fail(reason);
         *self.removing.lock() = true;
         self.writer.lock().closed = true;
         drop(self.sealing.lock());
-        self.view.load().segments().iter().for_each(|segment| drop(segment.retire()));
+        for segment in self.view.load().segments() {
+            self.place.usage.pin(segment.retire(), u64::from(segment.written().file_pos), now);
+        }
+        self.place.usage.remove(self.size());
     }
 }
 

@@ -31,6 +31,7 @@
 mod append;
 mod backup;
 mod checkpoint;
+mod counts;
 mod cut;
 mod decision;
 mod follow;
@@ -54,10 +55,12 @@ mod tests;
 mod transactions;
 #[cfg(test)]
 mod transactions_tests;
+mod usage;
 mod view;
 
 pub(crate) use append::Appended;
 pub(crate) use checkpoint::{CHECKPOINT_FILE, Checkpoint};
+pub(crate) use counts::LogCounts;
 pub(crate) use leader_epochs::LeaderEpochs;
 pub(crate) use log::{Log, LogPlace};
 pub use lookup::{OffsetSpec, TimestampOffset};
@@ -65,5 +68,6 @@ pub use partition_recovery::{Cut, PartitionRecovery};
 pub use read::Fetched;
 pub use records::{Records, RecordsIter};
 pub(crate) use recover::LeftBy;
-pub(crate) use retention::Removed;
+pub(crate) use retention::{OldestSegment, Removed};
 pub(crate) use side_file::{CORRUPT, copy_file, keep_end, replace_with_beginning, set_aside};
+pub(crate) use usage::Usage;

@@ -109,6 +109,7 @@ impl Log {
             drop(log);
             return Log::open(place, LeftBy::Close).map(|(log, _)| (log, recovery));
         }
+        log.place.usage.add(log.size());
         Ok((log, recovery))
     }
 }

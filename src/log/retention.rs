@@ -15,6 +15,14 @@ use crate::segment::Segment;
 use crate::sync::{Arc, Ordering};
 use crate::types::{Offset, Timestamp};
 
+/// The first segment of a log, if it may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OldestSegment {
+    pub(crate) base: Offset,
+    /// The largest of its records; where none has one, the time of the last change of its file.
+    pub(crate) timestamp: Timestamp,
+}
+
 /// What a run of retention removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Removed {
@@ -32,7 +40,7 @@ impl Log {
     /// `Closed`.
     ///
     /// Rule: log.md 15, `Partition.deleteRecordsOnLeader`.
-    pub(crate) fn delete_records(&self, before: Offset) -> Result<Offset> {
+    pub(crate) fn delete_records(&self, before: Offset, now: Timestamp) -> Result<Offset> {
         let policy = self.config().get_cleanup_policy();
         if policy.compacts() && !policy.deletes() {
             let reason = "cleanup.policy is compact: records of such a topic go by their keys";
@@ -47,7 +55,7 @@ impl Log {
             return Err(Error::new(kind).in_partition(self.partition()));
         }
         self.move_start(before)?;
-        self.remove_below_start()?;
+        self.remove_below_start(now)?;
         Ok(self.log_start())
     }
 
@@ -62,19 +70,48 @@ impl Log {
         }
         self.check_failure()?;
         let _removing = self.begin_removing()?;
-        let mut removed = self.remove_below_start()?;
-        let count = self.count_to_remove(now);
-        if count > 0 {
-            self.roll_if_all_go(count, now)?;
-            let view = self.view.load_full();
-            if let Some(first_kept) = view.segments().get(count) {
-                self.move_start(first_kept.base())?;
-                let more = self.remove_below_start()?;
-                removed.segments += more.segments;
-                removed.bytes += more.bytes;
-            }
-        }
+        let mut removed = self.remove_below_start(now)?;
+        let more = self.remove_first(self.count_to_remove(now), now)?;
+        removed.segments += more.segments;
+        removed.bytes += more.bytes;
         Ok(removed)
+    }
+
+    /// The first segment, if the settings allow that it goes and all of it can be seen. With `is_active` the one that is
+    /// appended to, where there is no other, and otherwise never that one.
+    pub(crate) fn oldest_segment(&self, is_active: bool, now: Timestamp) -> Option<OldestSegment> {
+        let view = self.view.load_full();
+        let first = view.segments().first().filter(|_| (view.segments().len() == 1) == is_active)?;
+        let may_go = may_go(self.high_watermark())(&first) && self.damaged.is_empty();
+        if !may_go || !self.config().get_cleanup_policy().deletes() || self.failure.get().is_some() {
+            return None;
+        }
+        Some(OldestSegment { base: first.base(), timestamp: self.largest_timestamp(first, now) })
+    }
+
+    /// Removes a segment that [`oldest_segment`](Log::oldest_segment) returned, if nobody else has. The log start is
+    /// behind it when it returns, and that is durable.
+    pub(crate) fn remove_oldest(&self, oldest: OldestSegment, now: Timestamp) -> Result<Removed> {
+        self.check_failure()?;
+        let _removing = self.begin_removing()?;
+        let is_first = self.view.load().segments().first().is_some_and(|first| first.base() == oldest.base);
+        if is_first { self.remove_first(1, now) } else { Ok(Removed::default()) }
+    }
+
+    /// Removes the first `count` segments; the active one after a roll, if it is among them.
+    fn remove_first(&self, count: usize, now: Timestamp) -> Result<Removed> {
+        if count == 0 {
+            return Ok(Removed::default());
+        }
+        let count = match self.roll_if_all_go(count, now) {
+            // On a full disk the others make room for the new segment, which comes with the next run.
+            Err(error) if error.is_retriable() && count > 1 => count - 1,
+            outcome => outcome.map(|()| count)?,
+        };
+        let view = self.view.load_full();
+        let Some(first_kept) = view.segments().get(count) else { return Ok(Removed::default()) };
+        self.move_start(first_kept.base())?;
+        self.remove_below_start(now)
     }
 
     /// One removal at a time, and none after the close.
@@ -90,11 +127,7 @@ impl Log {
         }
         let view = self.view.load_full();
         let high_watermark = self.high_watermark();
-        let may_go = |segment: &&Arc<Segment>| {
-            let end = segment.written();
-            end.offset <= high_watermark && end.file_pos > 0
-        };
-        let candidates = || view.segments().iter().take_while(may_go);
+        let candidates = || view.segments().iter().take_while(may_go(high_watermark));
         let by_size = self.config().get_retention_bytes().map_or(0, |limit| {
             let mut over = self.size().saturating_sub(limit);
             candidates()
@@ -144,7 +177,7 @@ impl Log {
     }
 
     /// Takes segments out of the view that lie below the log start as a whole, and removes their files, the oldest first.
-    fn remove_below_start(&self) -> Result<Removed> {
+    fn remove_below_start(&self, now: Timestamp) -> Result<Removed> {
         let gone = {
             let _writer = self.writer.lock(); // who swaps the view
             let view = self.view.load_full();
@@ -157,11 +190,12 @@ impl Log {
             }
             let sealed = kept.split_last().map_or(&[][..], |(_, sealed)| sealed).to_vec();
             self.view.store(Arc::new(View::new(sealed, Arc::clone(view.active()))));
+            self.place.usage.remove(gone.iter().map(|segment| u64::from(segment.written().file_pos)).sum());
             gone.to_vec()
         };
         let mut removed = Removed::default();
         for segment in gone {
-            segment.retire();
+            self.place.usage.pin(segment.retire(), u64::from(segment.written().file_pos), now);
             segment.remove_files().map_err(|error| {
                 Error::io("remove the segment", &segment.path(), error).in_partition(self.partition())
             })?;
@@ -169,5 +203,13 @@ impl Log {
             removed.bytes += u64::from(segment.written().file_pos);
         }
         Ok(removed)
+    }
+}
+
+/// Whether a segment is not empty and all of it can be seen.
+fn may_go(high_watermark: Offset) -> impl Fn(&&Arc<Segment>) -> bool {
+    move |segment| {
+        let end = segment.written();
+        end.offset <= high_watermark && end.file_pos > 0
     }
 }

@@ -86,6 +86,7 @@ mod tests {
             dir: dir.into(),
             disk: Arc::new(disk),
             open_files: OpenFiles::new(4, 4),
+            usage: Arc::default(),
             config,
             gaps_below: Offset::MAX,
         };
@@ -184,13 +185,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (log, _) = open(dir.path(), with(Durability::Fsync));
         (0..20).for_each(|_| append(&log, 50).unwrap());
-        log.abandon(Error::illegal_state("given up"));
+        log.abandon(Error::illegal_state("given up"), 0);
         std::fs::remove_dir_all(dir.path()).unwrap();
         std::fs::create_dir(dir.path()).unwrap();
         append(&log, 50).unwrap_err();
         log.sync_to(20).unwrap_err();
         log.seal_rolled().unwrap_err();
-        log.delete_records(0).unwrap_err();
+        log.delete_records(0, 0).unwrap_err();
         log.enforce_retention(1000).unwrap_err();
         log.close().unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);

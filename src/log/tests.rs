@@ -29,6 +29,7 @@ fn place(dir: &Path, config: TopicConfig) -> LogPlace {
         dir: dir.into(),
         disk: Arc::new(RealDisk),
         open_files: crate::sys::OpenFiles::new(4, 4),
+        usage: Arc::default(),
         config,
         gaps_below: Offset::MAX,
     }
@@ -184,12 +185,26 @@ fn records_can_be_deleted_on_a_full_disk() {
     }
     log.sync_to(10).unwrap();
     *faults.next_create.lock() = Some(io::ErrorKind::StorageFull);
-    assert_eq!(log.delete_records(5).unwrap(), 5);
+    assert_eq!(log.delete_records(5, 0).unwrap(), 5);
     assert_eq!(faults.next_create.lock().take(), None, "there was no room");
     assert_eq!(log.view.load().segments().len(), 5);
     drop(log);
     let (log, _) = open(dir.path(), fsync().internal_segment_bytes(300));
     assert_eq!((log.log_start(), values(&log).len()), (5, 5));
+}
+
+#[test]
+fn where_there_is_no_room_for_a_new_segment_the_others_go_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, faults) = open(dir.path(), fsync().internal_segment_bytes(300)); // with records of 1970
+    for _ in 0..10 {
+        append(&log, &[&[7; 200]]).unwrap();
+    }
+    log.sync_to(10).unwrap();
+    *faults.next_create.lock() = Some(io::ErrorKind::StorageFull);
+    assert_eq!(log.enforce_retention(i64::MAX).unwrap().segments, 9);
+    assert_eq!(log.enforce_retention(i64::MAX).unwrap().segments, 1);
+    assert_eq!((log.log_start(), log.size(), log.place.usage.bytes()), (10, 0, 0));
 }
 
 #[test]
@@ -201,10 +216,10 @@ fn a_log_start_that_cannot_be_written_does_not_move() {
     }
     log.sync_to(10).unwrap();
     *faults.next_rename.lock() = Some(io::ErrorKind::Other);
-    log.delete_records(5).unwrap_err();
+    log.delete_records(5, 0).unwrap_err();
     assert_eq!((log.log_start(), values(&log).len()), (0, 10));
     *faults.next_sync.lock() = Some(io::ErrorKind::Other);
-    log.delete_records(5).unwrap_err();
+    log.delete_records(5, 0).unwrap_err();
     assert_eq!((log.log_start(), values(&log).len()), (0, 10));
 }
 
@@ -217,7 +232,7 @@ fn what_a_crash_leaves_of_removed_segments_goes_with_the_next_run() {
     }
     log.sync_to(10).unwrap();
     *faults.next_remove.lock() = Some(io::ErrorKind::Other);
-    log.delete_records(5).unwrap_err();
+    log.delete_records(5, 0).unwrap_err();
     assert_eq!(log.log_start(), 5, "the start was written before");
     drop(log);
     let (log, _) = open(dir.path(), fsync().internal_segment_bytes(300));

@@ -127,6 +127,7 @@ fn open(dir: &Path, segment_bytes: u64) -> Log {
         dir: dir.into(),
         disk: Arc::new(RealDisk),
         open_files: OpenFiles::new(4, 4),
+        usage: Arc::default(),
         config: TopicConfig::new().durability(Durability::Os).internal_segment_bytes(segment_bytes),
         gaps_below: Offset::MAX,
     };
@@ -173,7 +174,7 @@ proptest! {
         let early = script.fetch(0, 1 << 20);
         let end = script.log.log_end();
         let before = Offset::try_from(delete).unwrap() * end / 100;
-        script.log.delete_records(before).unwrap();
+        script.log.delete_records(before, 0).unwrap();
         script.check(budget);
         script.check(1 << 20);
         for (producer, count) in later {
@@ -224,7 +225,7 @@ fn a_list_that_does_not_reach_back_is_not_used() {
     script.import();
     let (before, early) = (script.log.view.load_full(), script.log.fetch(0, 1 << 20, true).unwrap());
     let base = bases(&script.log)[1];
-    script.log.delete_records(base).unwrap();
+    script.log.delete_records(base, 0).unwrap();
     script.send(2, Compression::None, 1);
     assert!(script.log.transactions(&script.log.view.load()).unwrap().reaches_back_to(base));
     assert!(script.log.isolate(early, &before).unwrap().is_none(), "has to be fetched again");

@@ -11,6 +11,7 @@ mod partitioner;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod producer;
 mod record;
+mod room;
 
 pub use ack::{Ack, RecordMetadata};
 pub use producer::Producer;

@@ -7,6 +7,7 @@ use super::accumulator::{BatchLimits, PartitionQueue, TopicQueue};
 use super::ack::Ack;
 use super::partitioner::partition_for_key;
 use super::record::ProducerRecord;
+use super::room::make_room;
 use crate::broker::{Broker, Engine, Task};
 use crate::config::{ProducerConfig, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -58,7 +59,11 @@ impl Broker {
 }
 
 impl Producer {
-    /// Sends a record. What the topic refuses, and what goes wrong later, comes with the acknowledgement.
+    /// Sends a record. What the topic or a full store refuses, and what goes wrong later, comes with the acknowledgement.
+    ///
+    /// Where the store is full and its `store.full.policy` is [`block`](crate::StoreFullPolicy::Block), it waits for up to
+    /// `max.block.ms`; with [`drop-oldest`](crate::StoreFullPolicy::DropOldest) it removes records. Otherwise it does not
+    /// wait for more than the writing of batches.
     ///
     /// # Errors
     ///
@@ -124,8 +129,13 @@ impl Shared {
 
     /// Chooses the partition, checks the record against its topic, and puts it into the open batch.
     fn place(&self, record: &ProducerRecord<'_>, timestamp: Timestamp, now: Timestamp) -> Result<Ack> {
-        let queue = self.topic_queue(record.topic)?;
-        self.check(record, timestamp, now, queue.topic.config())?;
+        let mut queue = self.topic_queue(record.topic)?;
+        let size = self.check(record, timestamp, now, queue.topic.config())?;
+        if !self.engine.topics.usage().has_room(size) {
+            make_room(&self.engine, self.config.get_max_block(), size)?;
+            queue = self.topic_queue(record.topic)?; // it may have changed meanwhile
+            self.check(record, timestamp, now, queue.topic.config())?;
+        }
         let count = queue.topic.partition_count();
         let is_sticky = record.partition.is_none() && record.key.is_none();
         let number = match (record.partition, record.key) {
@@ -147,14 +157,15 @@ impl Shared {
         Ok(Ack::sent(placed.batch, placed.delta, timestamp))
     }
 
-    /// What the topic refuses (producer.md 11). Checked record by record, so that one bad record harms no other.
+    /// What the topic refuses (producer.md 11). Checked record by record, so that one bad record harms no other. Returns the
+    /// bytes that the record takes as a batch of its own.
     fn check(
         &self,
         record: &ProducerRecord<'_>,
         timestamp: Timestamp,
         now: Timestamp,
         topic: &TopicConfig,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         if record.key.is_none() && topic.get_cleanup_policy().compacts() {
             return Err(Error::new(ErrorKind::InvalidRecord { reason: "a compacted topic needs a key" }));
         }
@@ -163,11 +174,12 @@ impl Shared {
         }
         let headers = record.headers.iter().copied();
         let size = HEADER_LEN + BatchBuilder::new().record_size(timestamp, record.key, record.value, headers);
-        let limit = self.config.get_max_request_size().min(batch_size_max(topic));
+        let store_max = self.engine.topics.usage().limit().and_then(|limit| usize::try_from(limit).ok());
+        let limit = self.config.get_max_request_size().min(batch_size_max(topic)).min(store_max.unwrap_or(usize::MAX));
         if size > limit {
             return Err(Error::new(ErrorKind::RecordTooLarge { size, limit }));
         }
-        Ok(())
+        Ok(size as u64)
     }
 
     fn topic_queue(&self, name: &str) -> Result<Arc<TopicQueue>> {

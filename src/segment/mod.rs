@@ -39,6 +39,6 @@ mod time_index;
 
 pub(crate) use indexes::{Indexer, Indexes};
 pub(crate) use names::{SegmentFile, segment_path};
-pub(crate) use reader::{DamageAt, SegmentReader, bad_offsets, follows};
+pub(crate) use reader::{DamageAt, Readers, SegmentReader, bad_offsets, follows};
 pub(crate) use scan::{Damage, Scan, ScanOffsets, find_batch_behind, holds_batch_behind, scan};
 pub(crate) use segment::{End, Segment, SegmentFollower, SegmentPlace, SegmentWriter};

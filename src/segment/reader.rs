@@ -24,7 +24,13 @@ pub(crate) struct SegmentReader {
     end: End,
     /// Loaded on the first look-up, unless the segment is written to.
     indexes: OnceLock<Indexes>,
+    _counted: Arc<Readers>,
 }
+
+/// Shared by all readers of a segment, of which there can be several where one was given up while slices of it were held:
+/// it is there as long as one of them is.
+#[derive(Debug)]
+pub(crate) struct Readers;
 
 /// What does not hold in a `.log` file, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +43,15 @@ pub(crate) struct DamageAt {
 
 impl SegmentReader {
     /// A reader of `mapping`, which shows the `.log` file in `place` up to `end` at least.
-    pub(super) fn new(place: SegmentPlace, mapping: Arc<Mapping>, end: End, indexes: Option<Indexes>) -> Self {
-        SegmentReader { place, mapping, end, indexes: indexes.map(OnceLock::from).unwrap_or_default() }
+    pub(super) fn new(
+        place: SegmentPlace,
+        readers: Arc<Readers>,
+        mapping: Arc<Mapping>,
+        end: End,
+        indexes: Option<Indexes>,
+    ) -> Self {
+        let indexes = indexes.map(OnceLock::from).unwrap_or_default();
+        SegmentReader { place, mapping, end, indexes, _counted: readers }
     }
 
     fn base(&self) -> Offset {

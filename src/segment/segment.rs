@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::indexes::{Indexer, Indexes};
 use super::names::{SegmentFile, segment_path};
-use super::reader::SegmentReader;
+use super::reader::{Readers, SegmentReader};
 use super::scan::{ScanOffsets, scan};
 use crate::record::Batch;
 use crate::sync::{Arc, ArcSwapOption, AtomicBool, AtomicU64, CachePadded, Mutex, Ordering, Weak};
@@ -47,6 +47,19 @@ struct Files {
     largest_timestamp: Option<Option<(Timestamp, u32)>>,
     /// Whether the names are gone. Another segment may have them by now.
     removed: bool,
+    /// Those who can read the segment.
+    readers: Weak<Readers>,
+}
+
+impl Files {
+    /// What a new reader shares with those that are there.
+    fn readers(&mut self) -> Arc<Readers> {
+        self.readers.upgrade().unwrap_or_else(|| {
+            let readers = Arc::new(Readers);
+            self.readers = Arc::downgrade(&readers);
+            readers
+        })
+    }
 }
 
 /// What appends to a segment. There is one at a time.
@@ -105,12 +118,13 @@ impl Segment {
             Err(_) => io::Error::other(error), // a stray file would hide what goes to its offsets elsewhere
         })?);
         let indexes = Some(Indexes::default());
-        let reader = Arc::new(SegmentReader::new(place.clone(), Arc::clone(file.mapping()), end, indexes));
         let indexer = Indexer::new(place.index_interval);
-        let segment = Segment::open(place, end);
+        let mut segment = Segment::open(place.clone(), end);
+        let files = segment.files.get_mut();
+        let reader = Arc::new(SegmentReader::new(place, files.readers(), Arc::clone(file.mapping()), end, indexes));
+        files.written = Some(Arc::clone(&file));
         segment.entry_synced.store(false, Ordering::Relaxed);
         segment.reader.store(Some(Arc::clone(&reader)));
-        segment.files.lock().written = Some(Arc::clone(&file));
         Ok((segment, SegmentWriter { reader, file, indexer }))
     }
 
@@ -172,7 +186,7 @@ impl Segment {
 
     #[cold]
     fn open_reader(self: &Arc<Self>) -> io::Result<Arc<SegmentReader>> {
-        let files = self.files.lock();
+        let mut files = self.files.lock();
         if let Some(reader) = self.reader.load_full() {
             return Ok(reader);
         }
@@ -182,7 +196,7 @@ impl Segment {
         let end = self.written();
         let file = self.place.disk.open(&self.path(), OpenMode::Read)?;
         let mapping = Arc::new(Mapping::of_whole(&*file, end.file_pos)?);
-        let reader = Arc::new(SegmentReader::new(self.place.clone(), mapping, end, None));
+        let reader = Arc::new(SegmentReader::new(self.place.clone(), files.readers(), mapping, end, None));
         self.reader.store(Some(Arc::clone(&reader)));
         drop(files);
         self.note_open();
@@ -201,7 +215,8 @@ impl Segment {
         let opened =
             AppendFile::new((&self.place.disk, self.path()), None, (end.file_pos, capacity), &self.place.open_files)?;
         let file = Arc::new(opened);
-        let reader = Arc::new(SegmentReader::new(self.place.clone(), Arc::clone(file.mapping()), end, None));
+        let mapping = Arc::clone(file.mapping());
+        let reader = Arc::new(SegmentReader::new(self.place.clone(), files.readers(), mapping, end, None));
         let indexer = Indexer::resume(self.place.index_interval, reader.indexes(), end.file_pos);
         self.reader.store(Some(Arc::clone(&reader)));
         files.written = Some(Arc::clone(&file));
@@ -272,11 +287,12 @@ impl Segment {
         let end = End { offset: place.base, file_pos: 0 };
         let mapping = Arc::new(Mapping::new(file.as_file(), capacity, 0)?);
         let indexes = Some(Indexes::default());
-        let reader = Arc::new(SegmentReader::new(place.clone(), Arc::clone(&mapping), end, indexes));
         let indexer = Indexer::new(place.index_interval);
-        let segment = Segment::open(place, end);
+        let mut segment = Segment::open(place.clone(), end);
+        let files = segment.files.get_mut();
+        let reader = Arc::new(SegmentReader::new(place, files.readers(), Arc::clone(&mapping), end, indexes));
+        files.followed = true;
         segment.reader.store(Some(Arc::clone(&reader)));
-        segment.files.lock().followed = true;
         Ok((segment, SegmentFollower { reader, mapping, file, indexer }))
     }
 
@@ -321,11 +337,20 @@ impl Segment {
         self.place.disk.open(&self.path(), OpenMode::Read)?.modified()
     }
 
-    /// Gives the names of the files up, so that somebody else can have them: they are never opened again. Returns what
-    /// readers may still hold.
-    pub(crate) fn retire(&self) -> Option<Arc<SegmentReader>> {
-        self.files.lock().removed = true;
-        self.reader.swap(None)
+    /// Whether the bytes are mapped for the next reader.
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.reader.load().is_some()
+    }
+
+    /// Gives the names of the files up, so that somebody else can have them: they are never opened again. Returns those
+    /// who still hold its bytes.
+    pub(crate) fn retire(&self) -> Weak<Readers> {
+        let mut files = self.files.lock();
+        files.removed = true;
+        let readers = files.readers.clone();
+        drop(files);
+        self.reader.store(None);
+        readers
     }
 
     /// Removes the files. Who holds a reader can go on reading.

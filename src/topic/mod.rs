@@ -23,6 +23,7 @@ mod opening;
 mod partition;
 mod read_only;
 mod report;
+mod room;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod topic;
 mod topic_file;

@@ -7,7 +7,7 @@ use super::waiters::Waiters;
 use crate::clock::Clock;
 use crate::config::{IsolationLevel, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::{Appended, Fetched, Log, OffsetSpec, Removed, TimestampOffset};
+use crate::log::{Appended, Fetched, Log, LogCounts, OffsetSpec, OldestSegment, Removed, TimestampOffset};
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::types::{Durability, Offset, TopicPartition};
 
@@ -163,7 +163,7 @@ impl Partition {
     /// watermark, [`PolicyViolation`](crate::ErrorKind::PolicyViolation) for a topic that is only compacted,
     /// [`Closed`](crate::ErrorKind::Closed) after the broker's close, and what the disk answers.
     pub fn delete_records(&self, before: Offset) -> Result<Offset> {
-        let log_start = self.log()?.delete_records(before);
+        let log_start = self.log()?.delete_records(before, self.clock.now());
         self.waiters.wake_all(); // who waits below the new start has to look again
         self.unless_deleted(log_start)
     }
@@ -186,6 +186,22 @@ impl Partition {
             self.waiters.wake_all();
         }
         Ok(removed)
+    }
+
+    /// The first segment, if it may go. With `is_active` the one that is appended to, where there is no other.
+    pub(super) fn oldest_segment(&self, is_active: bool) -> Option<OldestSegment> {
+        self.log().ok()?.oldest_segment(is_active, self.clock.now())
+    }
+
+    /// Removes a segment that [`oldest_segment`](Partition::oldest_segment) returned. The caller wakes those who wait when
+    /// it holds no lock any more.
+    pub(super) fn remove_oldest(&self, oldest: OldestSegment) -> Result<Removed> {
+        self.unless_deleted(self.log()?.remove_oldest(oldest, self.clock.now()))
+    }
+
+    /// The numbers of the log, if there is one.
+    pub(crate) fn counts(&self) -> Option<LogCounts> {
+        self.log().ok().map(Log::counts)
     }
 
     /// As [`fetch`](Partition::fetch); without `at_least_one` also the first batch must fit.
@@ -313,7 +329,7 @@ impl Partition {
     pub(super) fn delete(self: &Arc<Self>) {
         self.deleted.store(true, Ordering::Release);
         if let Ok(log) = &self.log {
-            log.abandon(self.unknown());
+            log.abandon(self.unknown(), self.clock.now());
         }
         self.flusher.forget(self);
     }

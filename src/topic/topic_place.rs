@@ -14,7 +14,7 @@ use super::topic_name::{deleted_dir_name, parse_partition_dir};
 use crate::clock::Clock;
 use crate::config::TopicConfig;
 use crate::error::{Error, Result};
-use crate::log::{LeftBy, Log, LogPlace};
+use crate::log::{LeftBy, Log, LogPlace, Usage};
 use crate::sync::Arc;
 use crate::sys::{Disk, DiskEntry, OpenFiles, OpenMode, write_atomically};
 use crate::types::{Offset, TopicPartition};
@@ -25,6 +25,7 @@ pub(crate) struct TopicPlace {
     pub(crate) dir: Arc<Path>,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) open_files: Arc<OpenFiles>,
+    pub(crate) usage: Arc<Usage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) flusher: Arc<Flusher>,
 }
@@ -188,6 +189,7 @@ impl TopicPlace {
             dir: self.partition_dir(name).into(),
             disk: Arc::clone(&self.disk),
             open_files: Arc::clone(&self.open_files),
+            usage: Arc::clone(&self.usage),
             config: config.clone(),
             gaps_below: Offset::MAX,
         }

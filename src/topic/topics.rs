@@ -132,6 +132,11 @@ impl Topics {
         (removed, outcome)
     }
 
+    /// Handles of files that are written to and open now.
+    pub(crate) fn open_handles(&self) -> usize {
+        self.place.open_files.handles.len()
+    }
+
     /// Does what is to be done every now and then in every partition. What fails is tried again the next time.
     pub(crate) fn tick(&self) {
         for partition in self.all().iter().flat_map(|topic| &topic.partitions) {

@@ -18,4 +18,6 @@ mod produce;
 mod read_only;
 mod repair;
 mod retention;
+mod stats;
+mod store_full;
 mod topics;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use thalweg::{AutoOffsetReset, Broker, Consumer, ConsumerConfig, Durability, Offset, Producer, ProducerConfig};
+use thalweg::{
+    AutoOffsetReset, Broker, BrokerConfig, Consumer, ConsumerConfig, Durability, Offset, Producer, ProducerConfig,
+};
 use thalweg::{ProducerRecord, TopicConfig, TopicPartition};
 
 /// A data directory that is removed at the end, and brokers that open it.
@@ -17,6 +19,10 @@ impl Store {
 
     pub(crate) fn open(&self) -> Broker {
         Broker::open(self.dir.path()).unwrap()
+    }
+
+    pub(crate) fn open_with(&self, config: BrokerConfig) -> Broker {
+        Broker::open_with(self.dir.path(), config).unwrap()
     }
 
     /// Opens the store and creates topic `t`.

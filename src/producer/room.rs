@@ -1,0 +1,30 @@
+//! Room for a record in a store that is full.
+
+use std::time::Duration;
+
+use crate::broker::Engine;
+use crate::config::StoreFullPolicy;
+use crate::error::Result;
+
+/// Does what `store.full.policy` says about a record of `size` bytes for which there is no room, and returns if there is
+/// room by then. Called without any lock.
+///
+/// # Errors
+///
+/// `StoreFull` if there is none, `Closed` if the broker was closed meanwhile.
+#[cold]
+pub(super) fn make_room(engine: &Engine, max_block: Duration, size: u64) -> Result<()> {
+    let usage = engine.topics.usage();
+    match engine.config.get_store_full_policy() {
+        StoreFullPolicy::Refuse => Err(usage.full()),
+        StoreFullPolicy::DropOldest => engine.topics.drop_oldest(size),
+        StoreFullPolicy::Block => {
+            let deadline = engine.clock.instant().checked_add(max_block); // none: for ever
+            if usage.wait_for_room(size, deadline, || engine.check_open().is_err()) {
+                return Ok(());
+            }
+            engine.check_open()?;
+            Err(usage.full())
+        }
+    }
+}
