@@ -101,7 +101,7 @@ fn write(directory: &Path) {
     let broker = Broker::open(directory).unwrap();
     let rolled = TopicConfig::new().durability(Durability::Os).internal_segment_bytes(20_000);
     broker.create_topic("rolled", 2, rolled.clone().index_interval_bytes(500)).unwrap();
-    broker.create_topic("dense", 1, rolled.clone().index_interval_bytes(0)).unwrap();
+    broker.create_topic("dense", 1, rolled.clone().index_interval_bytes(0).preallocate(true)).unwrap();
     broker.create_topic("stamped", 1, rolled.message_timestamp_type(TimestampType::LogAppendTime)).unwrap();
     broker.create_topic("empty", 1, TopicConfig::new()).unwrap();
     let packed: Vec<_> = codecs().map(|codec| (format!("packed-{codec}"), codec)).collect();

@@ -46,7 +46,7 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
     for directory in 0..TRIES / TRIES_PER_DIRECTORY {
         let dir = tempfile::tempdir().unwrap();
         let durability = [Durability::Fsync, Durability::Os, Durability::Interval][directory as usize % 3];
-        create(dir.path(), durability);
+        create(dir.path(), durability, directory % 2 == 1);
         let mut promised = Promised::default();
         for _ in 0..TRIES_PER_DIRECTORY {
             let before = promised.sent.values().sum::<Offset>();
@@ -61,9 +61,9 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
     assert!(kills_with_work > TRIES as u32 / 2, "the kills come too early to mean anything");
 }
 
-fn create(directory: &Path, durability: Durability) {
+fn create(directory: &Path, durability: Durability, preallocate: bool) {
     let broker = Broker::open(directory).unwrap();
-    let config = TopicConfig::new().durability(durability).internal_segment_bytes(20_000);
+    let config = TopicConfig::new().durability(durability).internal_segment_bytes(20_000).preallocate(preallocate);
     broker.create_topic("t", PARTITIONS, config).unwrap();
     consumer(&broker).commit_sync_offsets(&[]).unwrap(); // makes the offsets topic
     broker.close().unwrap();

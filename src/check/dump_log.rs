@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::dump::{DumpOptions, Shown};
 use crate::record::{Batch, ControlType, EndTransaction, HEADER_LEN, Record, RecordIter};
-use crate::segment::find_batch_behind;
+use crate::segment::{announces_batch, data_end, find_batch_behind};
 use crate::sys::DiskFile;
 use crate::types::{FilePos, Offset};
 
@@ -25,6 +25,9 @@ pub(super) fn dump_log(
     };
     let mut at = 0;
     while at < len {
+        if !announces_batch(file, at).unwrap_or(true) && data_end(file, at, len).is_ok_and(|end| end == at) {
+            return dump.damage(at, &format!("zeros up to the end of the file, {} bytes", len - at));
+        }
         let next = match dump.read(at, len) {
             Ok(Ok(size)) => at.checked_add(size),
             Ok(Err(why)) => {

@@ -10,7 +10,7 @@ use super::repair_log::LogDir;
 use super::segment_walk::{SegmentWalk, WalkPlace, walk_segment};
 use crate::error::{Error, Result};
 use crate::log::{CHECKPOINT_FILE, Checkpoint, LeaderEpochs};
-use crate::segment::{End, ScanOffsets, SegmentFile, scan, segment_path};
+use crate::segment::{Damage, End, ScanOffsets, SegmentFile, scan, segment_path};
 use crate::sys::{Disk, OpenMode};
 use crate::types::{FilePos, Offset, TopicPartition};
 
@@ -33,6 +33,8 @@ struct Survey {
     end: End,
     /// Why it ends there, if it does before its last byte.
     damage: Option<String>,
+    /// Whether that is zeros, and the next segment begins there: room that was reserved and not given back.
+    is_room: bool,
     /// The offset behind the last gap.
     last_gap_end: Option<Offset>,
 }
@@ -107,7 +109,8 @@ impl<'r, 'a> PartitionRepair<'r, 'a> {
             }
             self.remove_wrong_indexes(base, &walk)?;
             let is_damaged = damage.is_some();
-            survey = Some(Survey { last: at, end, damage, last_gap_end });
+            let is_room = walk.found.damage == Some(Damage::Zeros) && next == Some(end.offset);
+            survey = Some(Survey { last: at, end, damage, is_room, last_gap_end });
             if is_damaged {
                 break;
             }
@@ -171,14 +174,15 @@ impl<'r, 'a> PartitionRepair<'r, 'a> {
         Ok(self.plan_start(survey, plan))
     }
 
-    /// Whether the next open cuts the log there anyhow: at or behind the recovery point, in what it walks.
+    /// Whether the next open cuts the log there anyhow, or gives room back: at or behind the recovery point, in what it
+    /// walks.
     fn is_cut_by_opening(&self, survey: &Survey) -> bool {
         match self.checkpoint {
-            Some(Checkpoint { recovery_point, .. }) => {
-                let first = self.segments.partition_point(|(base, _)| *base <= recovery_point).saturating_sub(1);
-                first <= survey.last && recovery_point <= survey.end.offset
+            Some(checkpoint) => {
+                let first = checkpoint.first_unfinished(self.segments.iter().map(|(base, _)| *base));
+                first <= survey.last && checkpoint.recovery_point <= survey.end.offset
             }
-            None => survey.last + 1 == self.segments.len(),
+            None => survey.is_room || survey.last + 1 == self.segments.len(),
         }
     }
 

@@ -176,6 +176,7 @@ impl DirectoryCheck<'_> {
                 topic_id: file.map(|file| file.id),
                 inflated_max: INFLATED_PER_MESSAGE_BYTE * message_max.max(1 << 14),
                 clean: self.directory.is_clean(),
+                preallocate: file.is_some_and(|file| file.config.get_preallocate()),
             };
             verify_partition(&place, &mut self.verification);
         }

@@ -29,6 +29,8 @@ pub(super) struct PartitionPlace<'a> {
     pub(super) inflated_max: usize,
     /// Whether the data directory was closed in order.
     pub(super) clean: bool,
+    /// Whether room is reserved behind the batches of the active segment.
+    pub(super) preallocate: bool,
 }
 
 /// Checks everything in the partition's directory and adds what it finds.
@@ -231,9 +233,9 @@ impl PartitionCheck<'_> {
     /// the last segment only. Rule: log.md 11.
     fn severity_of_end(&self, segments: &[(Offset, u64)], at: usize, offset: Offset) -> Severity {
         let is_cut = match self.checkpoint {
-            Some(Checkpoint { recovery_point, .. }) => {
-                let first = segments.partition_point(|(base, _)| *base <= recovery_point).saturating_sub(1);
-                first <= at && recovery_point <= offset
+            Some(checkpoint) => {
+                let first = checkpoint.first_unfinished(segments.iter().map(|(base, _)| *base));
+                first <= at && checkpoint.recovery_point <= offset
             }
             None => at + 1 == segments.len(),
         };
@@ -251,6 +253,12 @@ impl PartitionCheck<'_> {
     ) -> bool {
         let end = walk.found.next_offset;
         let at = (Some(u64::from(walk.found.valid_end)), Some(end));
+        if walk.found.damage == Some(Damage::Zeros) && severity == Severity::Warning && self.are_room(end, next) {
+            let room = len - u64::from(walk.found.valid_end);
+            let what = format!("{room} bytes are reserved behind the last batch; the next open gives them back");
+            self.find(Finding::new(Severity::Note, path, what).at(at.0, at.1));
+            return true;
+        }
         if let Some(damage) = walk.found.damage {
             let bytes = len - u64::from(walk.found.valid_end);
             let mut what = match severity {
@@ -263,13 +271,20 @@ impl PartitionCheck<'_> {
             self.find(Finding::new(severity, path, what).at(at.0, at.1));
             return false;
         }
-        let Some(next) = next else { return true };
-        if end == next || (end < next && end < self.gaps_below()) {
-            return true;
-        }
+        let Some(next) = next.filter(|next| !self.leads_to(end, *next)) else { return true };
         let what = format!("the segment ends at offset {end}, the next one begins at {next}");
         self.find(Finding::new(severity, path, what).at(at.0, at.1));
         false
+    }
+
+    /// Whether the segment behind `end` may begin at `next`.
+    fn leads_to(&self, end: Offset, next: Offset) -> bool {
+        end == next || (end < next && end < self.gaps_below())
+    }
+
+    /// Whether zeros behind `end`, at or behind the recovery point, are taken for room that was reserved.
+    fn are_room(&self, end: Offset, next: Option<Offset>) -> bool {
+        next.map_or(self.place.preallocate, |next| self.leads_to(end, next))
     }
 
     fn batch_behind(&self, path: &Path, (base, len): (Offset, u64), walk: &SegmentWalk) -> Option<FilePos> {

@@ -57,6 +57,7 @@ pub(super) const TOPIC_KEYS: &[Key<TopicConfig>] = &[
         |age: Duration| !age.is_zero()),
     key!("segment.jitter.ms", segment_jitter, "0", "0 to 9223372036854775807 milliseconds", anything),
     key!("segment.roll.timer", segment_roll_timer, "false", "true or false", anything),
+    key!("preallocate", preallocate, "false", "true or false", anything),
     key!("index.interval.bytes", index_interval_bytes, "4096", "0 to 2147483647 bytes", |bytes| bytes <= I32_MAX),
     key!("max.message.bytes", max_message_bytes, "1048588", "0 to 2147483647 bytes", |bytes| bytes <= I32_MAX as usize),
     key!("message.timestamp.type", message_timestamp_type, "CreateTime", "CreateTime or LogAppendTime", anything),
@@ -278,6 +279,7 @@ mod tests {
         ("segment.ms", "3600000"),
         ("segment.jitter.ms", "60000"),
         ("segment.roll.timer", "true"),
+        ("preallocate", "true"),
         ("index.interval.bytes", "512"),
         ("max.message.bytes", "65536"),
         ("message.timestamp.type", "LogAppendTime"),
@@ -331,6 +333,7 @@ mod tests {
             .segment_age(Duration::from_hours(1))
             .segment_jitter(Duration::from_mins(1))
             .segment_roll_timer(true)
+            .preallocate(true)
             .index_interval_bytes(512)
             .max_message_bytes(65_536)
             .message_timestamp_type(TimestampType::LogAppendTime)

@@ -1,5 +1,7 @@
 //! Appending: offsets are assigned, the segment is rolled where it must be, one write, and the end is published.
 
+use std::io;
+
 use super::log::{Log, Writer};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -57,6 +59,7 @@ impl Log {
         let Writer { active, writing: Some(writing), must_roll, first_append, .. } = &mut *writer else {
             return Err(Error::illegal_state("there is no segment to append to").in_partition(self.partition()));
         };
+        writing.make_room().map_err(|error| self.not_opened(active, error))?;
         active.append(writing, &batch).map_err(|failure| self.write_failed(active, must_roll, failure))?;
         self.place.usage.add(batch.size() as u64);
         first_append.get_or_insert(now);
@@ -80,12 +83,14 @@ impl Log {
     fn begin_writing(&self, writer: &mut Writer) -> Result<()> {
         if writer.writing.is_none() {
             let active = &writer.active;
-            let opened = active
-                .writer(self.segment_bytes())
-                .map_err(|error| Error::io("open the log", &active.path(), error).in_partition(self.partition()))?;
+            let opened = active.writer(self.room()).map_err(|error| self.not_opened(active, error))?;
             writer.writing = Some(opened);
         }
         Ok(())
+    }
+
+    fn not_opened(&self, active: &Segment, error: io::Error) -> Error {
+        Error::io("open the log", &active.path(), error).in_partition(self.partition())
     }
 
     fn write_failed(&self, active: &Segment, must_roll: &mut bool, failure: WriteFailure) -> Error {
@@ -96,9 +101,7 @@ impl Log {
             self.fail(Error::storage(reason).at_file(&active.path()).at_file_pos(file_pos).caused_by(error))
         };
         match failure {
-            WriteFailure::Undone(error) if is_out_of_handles(&error) => {
-                Error::io("open the log", &active.path(), error).in_partition(self.partition())
-            }
+            WriteFailure::Undone(error) if is_out_of_handles(&error) => self.not_opened(active, error),
             WriteFailure::Undone(error) => {
                 let error = Error::io("write to the log", &active.path(), error).in_partition(self.partition());
                 *must_roll = !error.is_retriable();

@@ -55,6 +55,13 @@ impl Checkpoint {
         (self.recovery_point == self.log_end && self.active_base <= end.offset).then_some(end)
     }
 
+    /// Which of the segments with these bases is the first that may have changed since the file was written: the one that was
+    /// active. It can be the one before that of the recovery point, with nothing appended to it and room reserved.
+    pub(crate) fn first_unfinished(&self, bases: impl Iterator<Item = Offset>) -> usize {
+        let active_base = self.active_base.min(self.recovery_point);
+        bases.take_while(|base| *base <= active_base).count().saturating_sub(1)
+    }
+
     /// Writes the file; durable when it returns.
     ///
     /// On a disk that is full to the last byte it is written over the old one, which takes no new block: deleting records

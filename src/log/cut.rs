@@ -31,23 +31,26 @@ impl Recovering<'_> {
         behind: &[(Offset, FilePos)],
         (reason, keep): (String, Keep),
     ) -> Result<()> {
-        let Scanned { place, file, len, .. } = scanned;
+        let Scanned { place, file, file_len, len, .. } = scanned;
         let (path, end) = (place.path(SegmentFile::Log), scanned.end());
         let mut kept_in = Vec::new();
+        let mut bytes_behind = 0;
         for (base, len) in behind.iter().rev() {
-            kept_in.extend(self.set_aside(*base, *len, keep)?);
+            let len = self.len_without_room(*base, *len);
+            bytes_behind += u64::from(len);
+            kept_in.extend(self.set_aside(*base, len, keep)?);
         }
         if keep == Keep::Everything && end.file_pos < *len {
             let kept = keep_end(&*self.place.disk, &**file, &path, (u64::from(end.file_pos), u64::from(*len)));
             kept_in.push(kept.map_err(|error| self.refused("keep the end of the segment", &path, error))?);
         }
-        if end.file_pos < *len {
+        if end.file_pos < *file_len {
             // Synced before anything is appended: what is cut must not come back behind new batches.
             self.cut_file(&**file, &path, end)?;
         }
         self.recovery.cut = Some(Cut {
             file_pos: u64::from(end.file_pos),
-            bytes: u64::from(len - end.file_pos) + behind.iter().map(|(_, len)| u64::from(*len)).sum::<u64>(),
+            bytes: u64::from(len - end.file_pos) + bytes_behind,
             log_end: end.offset,
             file: path,
             reason,
@@ -57,7 +60,7 @@ impl Recovering<'_> {
     }
 
     /// What was vouched for can be in a backup that shares the file: there a copy takes its place.
-    fn cut_file(&self, file: &dyn DiskFile, path: &Path, end: End) -> Result<()> {
+    pub(super) fn cut_file(&self, file: &dyn DiskFile, path: &Path, end: End) -> Result<()> {
         let refused = |error| self.refused("cut the segment", path, error);
         if end.offset < self.vouched_for() {
             return replace_with_beginning(&*self.place.disk, path, u64::from(end.file_pos)).map_err(refused);

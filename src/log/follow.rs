@@ -5,6 +5,9 @@
 //! here as there, so that no reader sees what a power cut can take. Segments that the owner removes stay readable for
 //! those who hold slices of them.
 //!
+//! Where a file ends is not where its batches end while room is reserved behind them, and the owner gives that room back: a
+//! byte in it must never be touched. So of segments that the checkpoint does not call finished the batches are counted.
+//!
 //! Gaps in the offsets are not held against the log: the owner may be compacting it.
 
 use std::io;
@@ -13,7 +16,7 @@ use super::checkpoint::Checkpoint;
 use super::log::{Log, LogPlace, Start};
 use super::view::View;
 use crate::error::{Error, ErrorKind, Result};
-use crate::segment::{End, Segment, SegmentFile, SegmentFollower};
+use crate::segment::{End, ScanOffsets, Segment, SegmentFile, SegmentFollower, scan_whole};
 use crate::sync::{Arc, Ordering};
 use crate::sys::OpenMode;
 use crate::types::{FilePos, Offset};
@@ -46,12 +49,13 @@ impl Log {
     pub(crate) fn open_read_only(mut place: LogPlace) -> Result<Self> {
         place.gaps_below = Offset::MAX;
         let identity = identity(&place)?;
+        let finished_below = finished_below(&place); // before the files are looked at
         let found = list(&place)?;
         let Some((last, sealed)) = found.split_last() else {
             let reason = "the directory of the partition has no segment";
             return Err(Error::storage(reason).at_file(&place.dir).in_partition(&place.partition));
         };
-        let sealed = open_sealed(&place, sealed, last.base);
+        let sealed = open_sealed(&place, sealed, last.base, finished_below)?;
         let (active, follower) = follow(&place, last)?;
         let start = Start { log_start: 0, recovery_point: 0, anchor: None, leader_epoch: 0, damaged: Vec::new() };
         let mut log = Log::new(place, (sealed, active), start);
@@ -69,11 +73,12 @@ impl Log {
     pub(crate) fn refresh(&self) -> Result<()> {
         let Some(following) = &self.following else { return Ok(()) };
         let following = &mut *following.lock();
+        let finished_below = finished_below(&self.place); // before the files are looked at
         let (found, view) = (list(&self.place)?, self.view.load_full());
         if let Some((last, others)) = found.split_last()
             && known(&found) != following.known
         {
-            let view = self.changed_view(&view, following, (others, last))?;
+            let view = self.changed_view(&view, following, (others, last), finished_below)?;
             // Before anything of it is shown: what was opened by now was opened in the directory that was meant.
             check_identity(&self.place, following)?;
             following.known = known(&found);
@@ -95,7 +100,13 @@ impl Log {
     }
 
     /// The view of the segments that are there now. Those that were there before keep what is open of them.
-    fn changed_view(&self, view: &View, following: &mut Following, (others, last): (&[Found], &Found)) -> Result<View> {
+    fn changed_view(
+        &self,
+        view: &View,
+        following: &mut Following,
+        (others, last): (&[Found], &Found),
+        finished_below: Offset,
+    ) -> Result<View> {
         let is_known = |found: &Found| following.known.contains(&(found.base, found.inode));
         let known_segment = |found: &Found| {
             let same = view.segments().iter().find(|segment| segment.base() == found.base);
@@ -113,7 +124,7 @@ impl Log {
                     sealed.push(segment);
                 }
                 Some(segment) => sealed.push(segment),
-                None => sealed.extend(open_sealed(&self.place, &[*found], next_base)),
+                None => sealed.extend(open_sealed(&self.place, &[*found], next_base, finished_below)?),
             }
         }
         let active = match active.filter(|active| Arc::ptr_eq(active, view.active())) {
@@ -187,12 +198,40 @@ fn known(found: &[Found]) -> Vec<(Offset, u64)> {
     found.iter().map(|found| (found.base, found.inode)).collect()
 }
 
-fn open_sealed(place: &LogPlace, found: &[Found], next_base: Offset) -> Vec<Arc<Segment>> {
+/// Every segment with a smaller base is durable and as long as its batches, and stays so: the owner's checkpoint says it
+/// after it was done. What is not known to be so may still have room behind its batches.
+fn finished_below(place: &LogPlace) -> Offset {
+    let checkpoint = Checkpoint::load(&*place.disk, &place.dir).ok().flatten();
+    checkpoint.map_or(0, |checkpoint| checkpoint.active_base)
+}
+
+fn open_sealed(
+    place: &LogPlace,
+    found: &[Found],
+    next_base: Offset,
+    finished_below: Offset,
+) -> Result<Vec<Arc<Segment>>> {
     let next_bases = found.iter().skip(1).map(|found| found.base).chain([next_base]);
     let open = |(found, offset): (&Found, Offset)| {
-        Arc::new(Segment::open(place.segment(found.base), End { offset, file_pos: found.len }))
+        let file_pos = if found.base < finished_below { found.len } else { end_of_batches(place, found)? };
+        Ok(Arc::new(Segment::open(place.segment(found.base), End { offset, file_pos })))
     };
     found.iter().zip(next_bases).map(open).collect()
+}
+
+/// Where the whole batches of a segment end: the owner never cuts those off.
+fn end_of_batches(place: &LogPlace, found: &Found) -> Result<FilePos> {
+    let segment = place.segment(found.base);
+    let path = segment.path(SegmentFile::Log);
+    let offsets = ScanOffsets { base: found.base, from: found.base, gaps_below: Offset::MAX };
+    let file = place.disk.open(&path, OpenMode::Read);
+    if file.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(found.len); // removed meanwhile, and it will not be opened
+    }
+    let scanned = file.and_then(|file| scan_whole(&*file, (0, found.len), offsets, |_, _| {}));
+    let scanned =
+        scanned.map_err(|error| Error::io("read the segment", &path, error).in_partition(&place.partition))?;
+    Ok(scanned.valid_end)
 }
 
 fn follow(place: &LogPlace, found: &Found) -> Result<(Arc<Segment>, SegmentFollower)> {

@@ -41,11 +41,14 @@ mod leftovers;
 mod log;
 mod lookup;
 mod partition_recovery;
+#[cfg(test)]
+mod preallocate_tests;
 mod read;
 mod records;
 mod recover;
 mod retention;
 mod roll;
+mod room;
 mod seal;
 mod settings;
 mod side_file;

@@ -6,12 +6,18 @@
 //!
 //! | what is found | at or behind the recovery point | below it |
 //! |---|---|---|
+//! | zeros, which are room that was reserved (see below) | given back | - |
 //! | a batch whose end is missing, or zeros, and no whole batch behind | cut off | `on.corruption` |
 //! | anything else that is not a batch | cut off, the bytes kept in a side file | `on.corruption` |
 //! | a segment that does not begin where the one before ends | taken out of the log, its batches kept | `on.corruption` |
 //! | the end of the log, without damage | the end of the log | `on.corruption` |
 //! | the first segment, behind the log start | - | `on.corruption`: the log start moves |
 //! | the end of the log, below the log start | - | left as it is, whatever `on.corruption` says |
+//!
+//! Zeros behind the batches of a segment are room that was reserved for it, and nothing is missing, if the next segment begins
+//! where the batches end, or if it is the last one of a topic with `preallocate` and has all that was vouched for. Room is
+//! given back before anything is appended, and before the recovery point moves past the segment, so below the recovery
+//! point a file ends where its batches end.
 //!
 //! `on.corruption=fail` changes nothing: the log is opened for reading, the offsets from the damage to the next segment
 //! answer with the error, and so do appends. `truncate` ends the log there, `quarantine` does and keeps the bytes.
@@ -38,10 +44,12 @@ use super::leader_epochs::LeaderEpochs;
 use super::leftovers::finish_replacement;
 use super::log::{DamagedRange, Log, LogPlace, Start, sync_failed};
 use super::partition_recovery::PartitionRecovery;
+use super::room::ends_with_a_batch;
 use super::seal::{Anchor, Seal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::{
-    Damage, End, Indexer, Indexes, Scan, ScanOffsets, Segment, SegmentFile, SegmentPlace, holds_batch_behind, scan,
+    Damage, End, Indexer, Indexes, Room, Scan, ScanOffsets, Segment, SegmentFile, SegmentPlace, holds_batch_behind,
+    scan,
 };
 use crate::sync::Arc;
 use crate::sys::{DiskFile, OpenMode};
@@ -122,7 +130,9 @@ fn create(mut place: LogPlace, checkpoint: Option<Checkpoint>, epochs: &LeaderEp
         return Err(corrupt(&place, &place.dir, end, reason));
     }
     place.gaps_below = 0;
-    let (segment, _) = Segment::create(place.segment(0), place.segment_bytes())
+    // Room is reserved with the first append: a topic may have many partitions that are never used.
+    let room = Room { capacity: place.segment_bytes(), preallocate: false };
+    let (segment, _) = Segment::create(place.segment(0), room)
         .and_then(|segment| place.disk.sync_dir(&place.dir).map(|()| segment))
         .map_err(|error| Error::io("create the log", &place.dir, error).in_partition(&place.partition))?;
     let start =
@@ -182,6 +192,9 @@ pub(super) struct Recovering<'a> {
 pub(super) struct Scanned {
     pub(super) place: SegmentPlace,
     pub(super) file: Arc<dyn DiskFile>,
+    /// Bytes in the file.
+    pub(super) file_len: FilePos,
+    /// Bytes in the file without the room that was reserved for it.
     pub(super) len: FilePos,
     pub(super) found: Scan,
     /// Made by the walk, unless it began in the middle.
@@ -225,8 +238,8 @@ impl Recovering<'_> {
 
     /// Reads everything from the recovery point on, and cuts the log where it is torn.
     fn scan(&mut self, all: &[(Offset, FilePos)]) -> Result<(Vec<Arc<Segment>>, Arc<Segment>)> {
-        let recovery_point = self.checkpoint.map_or(0, |checkpoint| checkpoint.recovery_point);
-        let first = all.partition_point(|(base, _)| *base <= recovery_point).saturating_sub(1);
+        let first =
+            self.checkpoint.map_or(0, |checkpoint| checkpoint.first_unfinished(all.iter().map(|(base, _)| *base)));
         let (unscanned, to_scan) = all.split_at(first);
         let first_base = to_scan.first().map_or(0, |(base, _)| *base);
         let mut segments = self.open_unscanned(unscanned, first_base);
@@ -239,6 +252,9 @@ impl Recovering<'_> {
                 scanned.place.write_indexes(indexes);
             }
             let mut end = scanned.end();
+            if found.is_none() && end.file_pos < scanned.file_len {
+                self.cut_file(&*scanned.file, &scanned.place.path(SegmentFile::Log), end)?;
+            }
             if found.is_none() {
                 // Behind compacted offsets the next segment may begin later than this one ends.
                 end.offset = next_base.unwrap_or(end.offset);
@@ -270,11 +286,12 @@ impl Recovering<'_> {
         let end = scanned.end();
         Ok(match scanned.found.damage {
             Some(Damage::Malformed(_)) => Some(Found::Damaged),
+            Some(Damage::Zeros) if self.are_room(end, next_base) => None,
             Some(Damage::Zeros) => Some(Found::Torn),
             Some(Damage::Torn) if self.has_batch_behind(scanned)? => Some(Found::Damaged),
             Some(Damage::Torn) => Some(Found::Torn),
             None => match next_base {
-                Some(next) if end.offset == next || (end.offset < next && end.offset < self.place.gaps_below) => None,
+                Some(next) if self.leads_to(end, next) => None,
                 Some(_) => Some(Found::Gap),
                 None if end.offset < self.vouched_for() => Some(Found::Short),
                 None => None,
@@ -377,12 +394,15 @@ impl Recovering<'_> {
         let beginning = End { offset: place.base, file_pos: 0 };
         let from = self.trusted_anchor(&place, len).unwrap_or(beginning);
         let mut walked = self.walk(&place, &*file, (from, len))?;
-        if from != beginning && walked.0.damage.is_some() && walked.0.valid_end == from.file_pos {
+        let nothing_follows = from != beginning && walked.0.valid_end == from.file_pos;
+        let is_room = walked.0.damage == Some(Damage::Zeros) && ends_with_a_batch(&place, from);
+        if nothing_follows && walked.0.damage.is_some() && !is_room {
             // Not one batch follows: the place itself may be wrong, which a walk from the beginning shows.
             walked = self.walk(&place, &*file, (beginning, len))?;
         }
         let (found, indexes) = walked;
-        Ok(Scanned { place, file, len, found, indexes })
+        let (file_len, len) = (len, self.without_room(&found, len));
+        Ok(Scanned { place, file, file_len, len, found, indexes })
     }
 
     /// Walks a file from a place between two batches on. From the beginning it makes the indexes.
@@ -399,7 +419,7 @@ impl Recovering<'_> {
         })
         .map_err(|error| self.refused("read the segment", &place.path(SegmentFile::Log), error))?;
         indexer.note_end(&indexes);
-        self.recovery.scanned_bytes += u64::from(len - from.file_pos);
+        self.recovery.scanned_bytes += u64::from(self.without_room(&found, len) - from.file_pos);
         Ok((found, (from.file_pos == 0).then_some(indexes)))
     }
 
@@ -409,8 +429,7 @@ impl Recovering<'_> {
         let anchor = self.anchor(place.base).filter(|_| self.left_by == LeftBy::Crash)?;
         if anchor.file_pos == len && len > 0 {
             // Nothing follows that could show whether the place is right: the last batch has to.
-            let reader = Arc::new(Segment::open(place.clone(), anchor)).reader().ok()?;
-            return reader.ends_with_its_last_batch(anchor).then_some(anchor);
+            return ends_with_a_batch(place, anchor).then_some(anchor);
         }
         (anchor.file_pos <= len).then_some(anchor)
     }
@@ -421,8 +440,8 @@ impl Recovering<'_> {
     }
 
     /// Whether whole batches follow the place where the batches of the walk end.
-    fn has_batch_behind(&self, Scanned { place, file, len, found, .. }: &Scanned) -> Result<bool> {
-        holds_batch_behind(&**file, (found.valid_end, *len), (place.base, found.next_offset))
+    fn has_batch_behind(&self, Scanned { place, file, file_len, found, .. }: &Scanned) -> Result<bool> {
+        holds_batch_behind(&**file, (found.valid_end, *file_len), (place.base, found.next_offset))
             .map_err(|error| self.refused("read the segment", &place.path(SegmentFile::Log), error))
     }
 

@@ -73,7 +73,7 @@ impl Log {
         let base = writer.active.written().offset;
         let place = self.new_segment_place(base);
         let path = place.path(SegmentFile::Log);
-        let (active, writing) = Segment::create(place, self.segment_bytes()).map_err(|error| {
+        let (active, writing) = Segment::create(place, self.room()).map_err(|error| {
             let left_behind = error.kind() == io::ErrorKind::Other;
             let error = Error::io("create the segment", &path, error).in_partition(self.partition());
             if left_behind { self.fail(error) } else { error }

@@ -3,7 +3,7 @@
 use super::checkpoint::Checkpoint;
 use super::log::Log;
 use crate::error::{Error, Result};
-use crate::segment::End;
+use crate::segment::{End, Segment};
 use crate::sync::Ordering;
 use crate::sys::is_out_of_handles;
 use crate::types::{FilePos, Offset};
@@ -37,7 +37,8 @@ impl Log {
     /// # Errors
     ///
     /// One that stays if the disk failed; no append follows then. For want of room or of file handles the segments are
-    /// durable and only the checkpoint could not be written: call it again later.
+    /// durable and only the checkpoint could not be written, or the room behind one could not be given back: call it again
+    /// later.
     pub(crate) fn seal_rolled(&self) -> Result<()> {
         self.seal(Seal::Rolled)
     }
@@ -77,8 +78,8 @@ impl Log {
         if which == Seal::Rolled && known >= active.base() && !moves_start {
             return Ok(()); // somebody else has done it, or a close has done more
         }
-        if which == Seal::All && !moves_start && *sealed == Some(Anchor { base: active.base(), end: active.written() })
-        {
+        let is_known = *sealed == Some(Anchor { base: active.base(), end: active.written() });
+        if which == Seal::All && !moves_start && is_known && !active.has_room() {
             return Ok(()); // nothing was appended since the checkpoint was written
         }
         if which == Seal::All {
@@ -86,6 +87,7 @@ impl Log {
         }
         let finished = if which == Seal::All { segments.len() } else { segments.len().saturating_sub(1) };
         for segment in segments.iter().take(finished) {
+            self.trim(segment)?;
             segment.seal().map_err(|error| self.not_synced(segment, error))?;
         }
         let (end, recovery_point) = match which {
@@ -101,6 +103,14 @@ impl Log {
         self.recovery_point.store(recovery_point, Ordering::Release);
         self.log_start.fetch_max(log_start, Ordering::Release);
         Ok(())
+    }
+
+    /// Before the recovery point moves past a segment, its file ends where its batches end. One that cannot be cut now
+    /// keeps the recovery point where it is, and nothing else: recovery takes zeros for what they are.
+    fn trim(&self, segment: &Segment) -> Result<()> {
+        segment
+            .trim()
+            .map_err(|error| Error::io("trim the segment", &segment.path(), error).in_partition(self.partition()))
     }
 
     fn store_checkpoint(

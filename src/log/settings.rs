@@ -7,7 +7,7 @@ use super::log::{Log, LogPlace, Writer};
 use super::view::View;
 use crate::config::TopicConfig;
 use crate::error::{Error, Result};
-use crate::segment::{Segment, SegmentPlace};
+use crate::segment::{Room, Segment, SegmentPlace};
 use crate::sync::{Arc, Guard};
 use crate::types::{Durability, FilePos, Offset};
 
@@ -41,6 +41,11 @@ impl Log {
         FilePos::try_from(self.config().get_segment_bytes()).unwrap_or(FilePos::MAX)
     }
 
+    /// How far a segment may grow, as the present settings want it.
+    pub(super) fn room(&self) -> Room {
+        Room { capacity: self.segment_bytes(), preallocate: self.config().get_preallocate() }
+    }
+
     /// The place of a new segment at `base`, as the present settings want it.
     pub(super) fn new_segment_place(&self, base: Offset) -> SegmentPlace {
         let config = TopicConfig::clone(&self.config());
@@ -53,7 +58,7 @@ impl Log {
     pub(super) fn widen_empty(&self, writer: &mut Writer) -> Result<()> {
         let active = Arc::new(Segment::open(self.new_segment_place(writer.active.base()), writer.active.written()));
         // A segment that is opened counts as one whose name is durable.
-        let opened = self.place.disk.sync_dir(&self.place.dir).and_then(|()| active.writer(self.segment_bytes()));
+        let opened = self.place.disk.sync_dir(&self.place.dir).and_then(|()| active.writer(self.room()));
         let writing = opened
             .map_err(|error| Error::io("open the segment", &active.path(), error).in_partition(self.partition()))?;
         let view = self.view.load_full();

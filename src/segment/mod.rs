@@ -4,7 +4,7 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `<base>.log` | record batches end to end, nothing else |
+//! | `<base>.log` | record batches end to end; while it is written to, the zeros of what is reserved may follow |
 //! | `<base>.index` | 8 bytes an entry: `i32` last offset of a batch minus base, `i32` position of its first byte |
 //! | `<base>.timeindex` | 12 bytes an entry: `i64` timestamp, `i32` offset minus base |
 //!
@@ -24,7 +24,7 @@
 //!
 //! # After a crash
 //!
-//! The `.log` file may end in a torn batch, in zeros, or short; [`scan()`] finds the last batch that holds. Index files
+//! The `.log` file may end in a torn batch, in zeros, or short, and zeros may follow each of them; [`scan()`] finds the last batch that holds. Index files
 //! may be missing or short.
 
 mod entry_list;
@@ -40,5 +40,7 @@ mod time_index;
 pub(crate) use indexes::{Indexer, Indexes};
 pub(crate) use names::{SegmentFile, segment_path};
 pub(crate) use reader::{DamageAt, Readers, SegmentReader, bad_offsets, follows};
-pub(crate) use scan::{Damage, Scan, ScanOffsets, find_batch_behind, holds_batch_behind, scan};
-pub(crate) use segment::{End, Segment, SegmentFollower, SegmentPlace, SegmentWriter};
+pub(crate) use scan::{
+    Damage, Scan, ScanOffsets, announces_batch, data_end, find_batch_behind, holds_batch_behind, scan, scan_whole,
+};
+pub(crate) use segment::{End, Room, Segment, SegmentFollower, SegmentPlace, SegmentWriter};

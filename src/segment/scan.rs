@@ -22,6 +22,9 @@ pub(crate) struct Scan {
     pub(crate) batches: u64,
     /// Why the scan stopped before the end of the file; `None` if it did not.
     pub(crate) damage: Option<Damage>,
+    /// Behind it there is nothing but zeros, up to the end of the file. Batches can end in zeros of their own, so it is not
+    /// before `valid_end`, but may lie before the end of one that does not hold.
+    pub(crate) data_end: FilePos,
 }
 
 /// Which offsets the batches of a segment may have.
@@ -38,7 +41,8 @@ pub(crate) struct ScanOffsets {
 /// What stands where the next batch should begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Damage {
-    /// The file ends before the batch does.
+    /// The file ends before the batch does, or has zeros from somewhere in the batch to its end, as a write leaves it
+    /// that did not end and had room reserved.
     Torn,
     /// Nothing but zeros up to the end of the file: space that was reserved or grown but never written.
     Zeros,
@@ -65,9 +69,28 @@ pub(crate) fn scan(
     file: &dyn DiskFile,
     (from, end): (FilePos, FilePos),
     offsets: ScanOffsets,
+    visit: impl FnMut(FilePos, &Batch<'_>),
+) -> io::Result<Scan> {
+    let mut found = scan_whole(file, (from, end), offsets, visit)?;
+    let Some(damage) = found.damage else { return Ok(found) };
+    found.data_end = data_end(file, found.valid_end, end)?;
+    if found.data_end == found.valid_end {
+        found.damage = Some(Damage::Zeros);
+    } else if matches!(damage, Damage::Malformed(_)) && ends_in_room(file, &found)? {
+        found.damage = Some(Damage::Torn);
+    }
+    Ok(found)
+}
+
+/// As [`scan`], and does not look beyond the first batch that does not hold: `data_end` is the end of the file, and zeros
+/// are not told from other bytes that are no batch.
+pub(crate) fn scan_whole(
+    file: &dyn DiskFile,
+    (from, end): (FilePos, FilePos),
+    offsets: ScanOffsets,
     mut visit: impl FnMut(FilePos, &Batch<'_>),
 ) -> io::Result<Scan> {
-    let mut found = Scan { valid_end: from, next_offset: offsets.from, batches: 0, damage: None };
+    let mut found = Scan { valid_end: from, next_offset: offsets.from, batches: 0, damage: None, data_end: end };
     let mut piece = Piece::default();
     while found.valid_end < end {
         let left = end - found.valid_end;
@@ -83,10 +106,7 @@ pub(crate) fn scan(
         }
         let outcome = walk(bytes, offsets, &mut found, &mut visit);
         if let ControlFlow::Break(damage) = outcome {
-            found.damage = Some(match damage {
-                Damage::Malformed(_) if only_zeros(file, found.valid_end, end)? => Damage::Zeros,
-                other => other,
-            });
+            found.damage = Some(damage);
             break;
         }
     }
@@ -193,18 +213,44 @@ fn announced_size(bytes: &[u8]) -> Option<usize> {
     usize::try_from(length).ok()?.checked_add(12)
 }
 
-fn only_zeros(file: &dyn DiskFile, from: FilePos, end: FilePos) -> io::Result<bool> {
+/// Whether something may have been written at `at`: a batch begins with its offset and its size, not with zeros only.
+pub(crate) fn announces_batch(file: &dyn DiskFile, at: FilePos) -> io::Result<bool> {
     let mut piece = Piece::default();
-    let mut at = from;
-    while at < end {
-        piece.fill(file, at, (end - at).min(PIECE as FilePos))?;
-        if piece.bytes.is_empty() || piece.bytes.iter().any(|byte| *byte != 0) {
-            return Ok(false);
-        }
-        at += piece.bytes.len() as FilePos;
-    }
-    Ok(true)
+    piece.fill(file, at, HEADER_LEN as FilePos)?;
+    Ok(piece.bytes.iter().any(|byte| *byte != 0))
 }
+
+/// The end of the last byte in `from..end` that is not zero; `from` if there is none. Reads from the end.
+pub(crate) fn data_end(file: &dyn DiskFile, from: FilePos, end: FilePos) -> io::Result<FilePos> {
+    let mut piece = Piece::default();
+    let mut at = end;
+    while from < at {
+        let start = at.saturating_sub(PIECE as FilePos).max(from);
+        piece.fill(file, start, at - start)?;
+        if let Some(last) = piece.bytes.iter().rposition(|byte| *byte != 0) {
+            return Ok(start + last as FilePos + 1);
+        }
+        at = start;
+    }
+    Ok(from)
+}
+
+/// Whether the batch where a scan stopped reaches into zeros that go on to the end of the file, and at least the sector
+/// that begins there is empty: devices and systems tear writes between sectors, not within. A batch that is there to its
+/// end and is wrong elsewhere can end in zeros, too, but hardly in such.
+fn ends_in_room(file: &dyn DiskFile, found: &Scan) -> io::Result<bool> {
+    let mut header = Piece::default();
+    header.fill(file, found.valid_end, HEADER_LEN as FilePos)?;
+    let size = announced_size(&header.bytes).unwrap_or(0).max(HEADER_LEN) as u64;
+    let written_end = u64::from(found.data_end).next_multiple_of(SECTOR);
+    Ok(written_end + MISSING_MIN <= u64::from(found.valid_end) + size)
+}
+
+/// Bytes that arrive on a device together or not at all, on any device.
+const SECTOR: u64 = 512;
+
+/// Zeros that count as missing bytes: a record ends in one zero if it has no headers, and integers can end in seven.
+const MISSING_MIN: u64 = 8;
 
 /// A reused buffer over a part of the file.
 #[derive(Default)]
@@ -278,6 +324,38 @@ mod tests {
         let mut garbage = zeros;
         *garbage.last_mut().unwrap() = 1;
         assert!(matches!(scan_bytes(&garbage).damage, Some(Damage::Malformed(_))));
+    }
+
+    #[test]
+    fn a_batch_that_ends_in_room_is_torn() {
+        let (first, second) = (batch(0, b"first"), batch(1, &[7; 3000]));
+        let whole = [first.clone(), second.clone()].concat();
+        for written in [first.len() + 12, 512, 1024, 2048, 3000] {
+            let bytes = [&whole[..written], &[0; 10_000]].concat();
+            let found = scan_bytes(&bytes);
+            assert_eq!((found.valid_end as usize, found.next_offset), (first.len(), 1));
+            assert_eq!(found.damage, Some(Damage::Torn), "{written} bytes were written");
+            assert!(found.valid_end < found.data_end && found.data_end as usize <= written);
+        }
+        let mut flipped = [whole, vec![0; 10_000]].concat();
+        assert_eq!(scan_bytes(&flipped).damage, Some(Damage::Zeros));
+        flipped[first.len() + 100] ^= 1;
+        let found = scan_bytes(&flipped);
+        assert!(matches!(found.damage, Some(Damage::Malformed(_))), "all of it is there: {:?}", found.damage);
+    }
+
+    #[test]
+    fn the_end_of_data_is_behind_the_last_byte_that_is_not_zero() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk.open(&dir.path().join("x"), OpenMode::Create).unwrap();
+        let len = 3 * PIECE as FilePos;
+        file.set_len(u64::from(len)).unwrap();
+        assert_eq!(data_end(&*file, 10, len).unwrap(), 10);
+        for at in [10, 11, PIECE as FilePos - 1, PIECE as FilePos, PIECE as FilePos + 10, len - 1] {
+            file.write_at(b"x", u64::from(at)).unwrap();
+            assert_eq!(data_end(&*file, 10, len).unwrap(), at + 1);
+        }
+        assert!(announces_batch(&*file, 0).unwrap() && !announces_batch(&*file, 12).unwrap());
     }
 
     #[test]

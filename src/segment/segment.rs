@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::indexes::{Indexer, Indexes};
 use super::names::{SegmentFile, segment_path};
 use super::reader::{Readers, SegmentReader};
-use super::scan::{ScanOffsets, scan};
+use super::scan::{ScanOffsets, announces_batch, scan_whole};
 use crate::record::Batch;
 use crate::sync::{Arc, ArcSwapOption, AtomicBool, AtomicU64, CachePadded, Mutex, Ordering, Weak};
 use crate::sys::{AppendFile, Disk, DiskFile, Evict, Eviction, Mapping, OpenFiles, OpenMode, WriteFailure};
@@ -68,6 +68,8 @@ pub(crate) struct SegmentWriter {
     reader: Arc<SegmentReader>,
     file: Arc<AppendFile>,
     indexer: Indexer,
+    /// Whether the file is to get its room before the next append.
+    wants_room: bool,
 }
 
 /// What shows the appends of another process. There is one at a time.
@@ -94,6 +96,15 @@ pub(crate) struct SegmentPlace {
     pub(crate) gaps_below: Offset,
 }
 
+/// How far a segment may grow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Bytes that its `.log` file may have.
+    pub(crate) capacity: FilePos,
+    /// `preallocate`: whether the file has all of them from the beginning.
+    pub(crate) preallocate: bool,
+}
+
 /// A place between two batches: the offset that comes next, and the position where it will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct End {
@@ -104,15 +115,16 @@ pub(crate) struct End {
 }
 
 impl Segment {
-    /// Creates an empty segment with room for `capacity` bytes, and what appends to it. A `.log` file of its name is
+    /// Creates an empty segment with `room`, and what appends to it. A `.log` file of its name is
     /// emptied: one that is in a view never has it, since the base of a new segment is the log end. After an error there
     /// is no such file, or [`io::ErrorKind::Other`] says that it could not be removed.
-    pub(crate) fn create(place: SegmentPlace, capacity: FilePos) -> io::Result<(Self, SegmentWriter)> {
+    pub(crate) fn create(place: SegmentPlace, room: Room) -> io::Result<(Self, SegmentWriter)> {
         let path = place.path(SegmentFile::Log);
         let disk = Arc::clone(&place.disk);
         let file = disk.open(&path, OpenMode::Create)?;
         let end = End { offset: place.base, file_pos: 0 };
-        let created = AppendFile::new((&disk, path.clone()), Some(file), (0, capacity), &place.open_files);
+        let created = AppendFile::new((&disk, path.clone()), Some(file), (0, room.capacity), &place.open_files);
+        let created = created.and_then(|file| if room.preallocate { file.reserve().map(|()| file) } else { Ok(file) });
         let file = Arc::new(created.map_err(|error| match disk.remove_file(&path) {
             Ok(()) => error,
             Err(_) => io::Error::other(error), // a stray file would hide what goes to its offsets elsewhere
@@ -125,7 +137,7 @@ impl Segment {
         files.written = Some(Arc::clone(&file));
         segment.entry_synced.store(false, Ordering::Relaxed);
         segment.reader.store(Some(Arc::clone(&reader)));
-        Ok((segment, SegmentWriter { reader, file, indexer }))
+        Ok((segment, SegmentWriter { reader, file, indexer, wants_room: false }))
     }
 
     /// A segment whose `.log` file holds whole batches up to `end`, all of it durable. Opens nothing.
@@ -208,12 +220,13 @@ impl Segment {
         self.place.open_files.maps.note(weak);
     }
 
-    /// What appends behind the present end, with room for `capacity` bytes in all. There is none yet.
-    pub(crate) fn writer(&self, capacity: FilePos) -> io::Result<SegmentWriter> {
+    /// What appends behind the present end, with `room` in all. There is none yet. The file gets its room with
+    /// [`make_room`](SegmentWriter::make_room), when it is known that something goes there.
+    pub(crate) fn writer(&self, room: Room) -> io::Result<SegmentWriter> {
         let mut files = self.files.lock();
         let end = self.written();
-        let opened =
-            AppendFile::new((&self.place.disk, self.path()), None, (end.file_pos, capacity), &self.place.open_files)?;
+        let SegmentPlace { disk, open_files, .. } = &self.place;
+        let opened = AppendFile::new((disk, self.path()), None, (end.file_pos, room.capacity), open_files)?;
         let file = Arc::new(opened);
         let mapping = Arc::clone(file.mapping());
         let reader = Arc::new(SegmentReader::new(self.place.clone(), files.readers(), mapping, end, None));
@@ -221,7 +234,7 @@ impl Segment {
         self.reader.store(Some(Arc::clone(&reader)));
         files.written = Some(Arc::clone(&file));
         files.largest_timestamp = None;
-        Ok(SegmentWriter { reader, file, indexer })
+        Ok(SegmentWriter { reader, file, indexer, wants_room: room.preallocate })
     }
 
     /// Appends one finished batch.
@@ -245,6 +258,18 @@ impl Segment {
             }
         }
         Ok(end)
+    }
+
+    /// Gives back the room behind the end of a finished segment. Comes before [`seal`](Segment::seal), whose sync makes it
+    /// durable together with the batches: a crash in between leaves zeros behind them, or leaves them as they are.
+    pub(crate) fn trim(&self) -> io::Result<()> {
+        let file = self.files.lock().written.clone();
+        file.map_or(Ok(()), |file| file.trim())
+    }
+
+    /// Whether [`trim`](Segment::trim) has something to give back.
+    pub(crate) fn has_room(&self) -> bool {
+        self.files.lock().written.as_ref().is_some_and(|file| file.has_room())
     }
 
     /// Makes a finished segment durable and writes its index files, unless that has been done. Nothing is appended
@@ -302,12 +327,12 @@ impl Segment {
         let from = self.written();
         let SegmentFollower { reader, mapping, file, indexer } = follower;
         let len = FilePos::try_from(file.len()?).unwrap_or(FilePos::MAX).min(mapping.capacity());
-        if len <= from.file_pos {
+        if len <= from.file_pos || !announces_batch(&**file, from.file_pos)? {
             return Ok(());
         }
         let offsets = ScanOffsets { base: self.base(), from: from.offset, gaps_below: self.place.gaps_below };
         let indexes = reader.indexes();
-        let found = scan(&**file, (from.file_pos, len), offsets, |file_pos, batch| {
+        let found = scan_whole(&**file, (from.file_pos, len), offsets, |file_pos, batch| {
             indexer.note(self.base(), file_pos, batch, indexes);
         })?;
         if found.valid_end == from.file_pos {
@@ -390,6 +415,15 @@ impl SegmentWriter {
     /// Bytes that the file may grow to.
     pub(crate) fn capacity(&self) -> FilePos {
         self.reader.capacity()
+    }
+
+    /// Gives the file its room, if it is to have that and nothing was appended since it was opened again.
+    pub(crate) fn make_room(&mut self) -> io::Result<()> {
+        if self.wants_room {
+            self.file.reserve()?;
+            self.wants_room = false;
+        }
+        Ok(())
     }
 
     /// Makes the final time index entry, when the segment is left.

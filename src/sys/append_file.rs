@@ -21,8 +21,9 @@ use crate::types::FilePos;
 pub(crate) struct AppendFile {
     handle: Arc<Handle>,
     mapping: Arc<Mapping>,
-    /// Held for the length of an append, so that two of them can never write to the same place.
-    writing: Mutex<()>,
+    /// Held for the length of an append, so that two of them can never write to the same place; whether the file may be
+    /// longer than what was appended: the room behind is zeros.
+    writing: Mutex<HasRoom>,
     /// Held for the length of a sync; whether one has failed. The system reports a failed write-back to one caller only:
     /// a second sync, at the same time or later, would succeed without the bytes being there.
     sync_failed: Mutex<bool>,
@@ -74,6 +75,10 @@ impl Evict for Handle {
     }
 }
 
+/// Whether a file may be longer than what was appended to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct HasRoom(bool);
+
 /// Why bytes did not get into the file.
 #[derive(Debug)]
 pub(crate) enum WriteFailure {
@@ -105,11 +110,47 @@ impl AppendFile {
             handle.note();
         }
         let file = handle.get()?;
-        if file.len()? < u64::from(len) {
+        let file_len = file.len()?;
+        if file_len < u64::from(len) {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         }
         let mapping = Arc::new(Mapping::new(file.as_file(), capacity.max(len), len)?);
-        Ok(AppendFile { handle, mapping, writing: Mutex::new(()), sync_failed: Mutex::new(false) })
+        let writing = Mutex::new(HasRoom(file_len > u64::from(len)));
+        Ok(AppendFile { handle, mapping, writing, sync_failed: Mutex::new(false) })
+    }
+
+    /// Gives the file the room on the disk that it can grow to: appends then find it there, and a sync has no new length
+    /// to write. The room is zeros, never anything that was written before. Without effect where the file system
+    /// cannot do that; after an error the file is as it was, or has zeros behind its end.
+    pub(crate) fn reserve(&self) -> io::Result<()> {
+        let mut has_room = self.writing.lock();
+        let (file, end) = (self.handle.get()?, u64::from(self.mapping.published()));
+        if *has_room == HasRoom(true) {
+            // What stands there is not known; new room is known to be zeros.
+            file.set_len(end)?;
+        }
+        let reserved = file.reserve(u64::from(self.capacity()));
+        *has_room = HasRoom(match &reserved {
+            Ok(reserved) => *reserved,
+            Err(_) => file.set_len(end).is_err(),
+        });
+        reserved.map(drop)
+    }
+
+    /// Gives back what was reserved behind the end: the file is as long as what was appended, and that is durable after
+    /// the next [`sync`](AppendFile::sync). The bytes that are cut off were never readable.
+    pub(crate) fn trim(&self) -> io::Result<()> {
+        let mut has_room = self.writing.lock();
+        if *has_room == HasRoom(true) {
+            self.handle.get()?.set_len(u64::from(self.mapping.published()))?;
+            *has_room = HasRoom(false);
+        }
+        Ok(())
+    }
+
+    /// Whether the file may be longer than what was appended.
+    pub(crate) fn has_room(&self) -> bool {
+        *self.writing.lock() == HasRoom(true)
     }
 
     /// The bytes that have been appended.
@@ -125,7 +166,7 @@ impl AppendFile {
     /// Appends `bytes` and returns where. They are readable when it returns, and durable after the next
     /// [`sync`](AppendFile::sync).
     pub(crate) fn append(&self, bytes: &[u8]) -> Result<FilePos, WriteFailure> {
-        let _writing = self.writing.lock();
+        let mut has_room = self.writing.lock();
         let start = self.mapping.published();
         let end = FilePos::try_from(bytes.len())
             .ok()
@@ -134,9 +175,13 @@ impl AppendFile {
             .ok_or_else(|| WriteFailure::Undone(io::Error::from(io::ErrorKind::FileTooLarge)))?;
         let file = self.handle.get().map_err(WriteFailure::Undone)?;
         if let Err(error) = file.write_at(bytes, u64::from(start)) {
-            // A part of the bytes may be there. Nobody can see it, and the next append must not find it.
+            // A part of the bytes may be there. Nobody can see it, and the next append must not find it: what was
+            // reserved goes with it, and the file grows like one without room from here on.
             return Err(match file.set_len(u64::from(start)) {
-                Ok(()) => WriteFailure::Undone(error),
+                Ok(()) => {
+                    *has_room = HasRoom(false);
+                    WriteFailure::Undone(error)
+                }
                 Err(_) => WriteFailure::Torn(error),
             });
         }
@@ -200,6 +245,37 @@ mod tests {
         file.append(&[1; 4096]).unwrap();
         assert!(matches!(file.append(b"x"), Err(WriteFailure::Undone(_))));
         assert_eq!(file.mapping().slice(4095..4096).unwrap(), [1]);
+    }
+
+    #[test]
+    fn room_comes_and_goes_and_what_was_appended_stays() {
+        let (dir, file) = new_file(10_000);
+        let len = || std::fs::metadata(dir.path().join("x.log")).unwrap().len();
+        file.append(b"hello").unwrap();
+        file.trim().unwrap();
+        assert_eq!(len(), 5);
+        file.reserve().unwrap();
+        if len() == 5 {
+            return; // a file system that cannot
+        }
+        assert_eq!((len(), file.mapping().published()), (10_000, 5));
+        assert_eq!(file.append(b" world").unwrap(), 5);
+        let slice = file.mapping().slice(0..11).unwrap();
+        file.trim().unwrap();
+        assert_eq!((len(), slice), (11, &b"hello world"[..]));
+        assert_eq!(file.append(b"!").unwrap(), 11);
+    }
+
+    #[test]
+    fn room_is_never_what_stood_behind_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let path = dir.path().join("x.log");
+        std::fs::write(&path, b"good and stale").unwrap();
+        let file = AppendFile::new((&disk, path.clone()), None, (4, 100), &OpenFiles::new(1, 1)).unwrap();
+        file.reserve().unwrap();
+        let content = std::fs::read(&path).unwrap();
+        assert!(content.starts_with(b"good") && content[4..].iter().all(|byte| *byte == 0), "{content:?}");
     }
 
     #[test]

@@ -69,6 +69,11 @@ pub(crate) trait DiskFile: fmt::Debug + Send + Sync {
     /// Cuts the file or extends it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
+    /// Gives the file its room on the disk up to byte `len`, which becomes its length if it was shorter: what is new
+    /// reads as zeros. False, without effect, where the file system cannot do that. After an error the file may be
+    /// longer than it was.
+    fn reserve(&self, len: u64) -> io::Result<bool>;
+
     /// Drops what the system's cache holds of the file, so that the next read comes from the device.
     fn drop_cache(&self) -> io::Result<()>;
 
@@ -207,6 +212,26 @@ impl DiskFile for RealFile {
         self.0.set_len(len)
     }
 
+    #[cfg(target_os = "linux")]
+    fn reserve(&self, len: u64) -> io::Result<bool> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        use rustix::io::{Errno, retry_on_intr};
+
+        if len == 0 {
+            return Ok(false); // an error for the system
+        }
+        match retry_on_intr(|| fallocate(&self.0, FallocateFlags::empty(), 0, len)) {
+            Ok(()) => Ok(true),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn reserve(&self, _len: u64) -> io::Result<bool> {
+        Ok(false)
+    }
+
     fn drop_cache(&self) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed)?;
@@ -254,6 +279,22 @@ mod tests {
             assert_eq!(fs::read(&path).unwrap(), content);
         }
         assert_eq!(RealDisk.list(dir.path()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn room_is_zeros_behind_what_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk.open(&dir.path().join("x"), OpenMode::Create).unwrap();
+        assert!(!file.reserve(0).unwrap());
+        file.write_at(b"abc", 0).unwrap();
+        if file.reserve(10_000).unwrap() {
+            assert_eq!(file.len().unwrap(), 10_000);
+            assert!(file.reserve(2).unwrap());
+            assert_eq!(file.len().unwrap(), 10_000, "never shorter");
+            let mut content = vec![1; 10_000];
+            assert_eq!(file.read_at(&mut content, 0).unwrap(), 10_000);
+            assert!(content.starts_with(b"abc") && content[3..].iter().all(|byte| *byte == 0));
+        }
     }
 
     #[test]

@@ -21,6 +21,10 @@ pub(crate) struct Faults {
     /// While it is set every write finds the disk full.
     pub(crate) full: AtomicBool,
     pub(crate) next_set_len: Mutex<Option<io::ErrorKind>>,
+    /// What comes after half of the room was given.
+    pub(crate) next_reserve: Mutex<Option<io::ErrorKind>>,
+    /// Whether the file system has no way to reserve room.
+    pub(crate) reserves_nothing: AtomicBool,
     pub(crate) next_create: Mutex<Option<io::ErrorKind>>,
     pub(crate) next_rename: Mutex<Option<io::ErrorKind>>,
     pub(crate) next_len: Mutex<Option<io::ErrorKind>>,
@@ -200,6 +204,18 @@ impl DiskFile for FaultyFile {
         fail(&self.faults.next_set_len)?;
         self.faults.change()?;
         self.file.set_len(len)
+    }
+
+    fn reserve(&self, len: u64) -> io::Result<bool> {
+        if self.faults.reserves_nothing.load(Ordering::SeqCst) {
+            return Ok(false);
+        }
+        let failed = fail(&self.faults.next_reserve).and_then(|()| self.faults.change());
+        if let Err(error) = failed {
+            self.file.set_len(self.file.len()?.max(len / 2))?;
+            return Err(error);
+        }
+        self.file.reserve(len)
     }
 
     fn drop_cache(&self) -> io::Result<()> {

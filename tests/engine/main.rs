@@ -14,6 +14,7 @@ mod fetch;
 mod groups;
 mod list_offset;
 mod open;
+mod preallocate;
 mod produce;
 mod read_only;
 mod repair;

@@ -24,6 +24,7 @@ fn unusual() -> TopicConfig {
         .flush_messages(444)
         .segment_jitter(Duration::from_millis(777))
         .segment_roll_timer(true)
+        .preallocate(true)
         .on_corruption(thalweg::OnCorruption::Quarantine)
 }
 

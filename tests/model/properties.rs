@@ -29,22 +29,22 @@ fn setup() -> impl Strategy<Value = Setup> {
         select(&choices::SEGMENT_MS[..]),
         select(&choices::INDEX_INTERVAL[..]),
         select(&choices::RETENTION_BYTES[..]),
-        any::<bool>(),
+        any::<[bool; 2]>(),
         select(&choices::BATCH_SIZE[..]),
     );
-    choices.prop_map(
-        |(durability, segment_bytes, segment_ms, index_interval, retention_bytes, day_of_retention, batch_size)| {
-            Setup {
-                durability,
-                segment_bytes,
-                segment_ms,
-                index_interval,
-                retention_bytes,
-                day_of_retention,
-                batch_size,
-            }
-        },
-    )
+    choices.prop_map(|(durability, segment_bytes, segment_ms, index_interval, retention_bytes, flags, batch_size)| {
+        let [day_of_retention, preallocate] = flags;
+        Setup {
+            durability,
+            segment_bytes,
+            segment_ms,
+            preallocate,
+            index_interval,
+            retention_bytes,
+            day_of_retention,
+            batch_size,
+        }
+    })
 }
 
 fn op() -> impl Strategy<Value = Op> {

@@ -13,6 +13,7 @@ fn setup() -> Setup {
         durability: Durability::Os,
         segment_bytes: 256,
         segment_ms: 604_800_000,
+        preallocate: false,
         index_interval: 128,
         retention_bytes: None,
         day_of_retention: true,
@@ -39,7 +40,9 @@ fn script() -> Vec<Op> {
 
 #[test]
 fn the_script_passes_with_a_right_model() {
-    run_sabotaged(&setup(), &script(), Sabotage::Nothing);
+    for preallocate in [false, true] {
+        run_sabotaged(&Setup { preallocate, ..setup() }, &script(), Sabotage::Nothing);
+    }
 }
 
 #[test]

@@ -35,8 +35,11 @@ fn setup(input: &mut Input<'_>) -> Setup {
     fn one_of<T: Copy>(input: &mut Input<'_>, choices: &[T]) -> T {
         choices[input.below(choices.len())]
     }
+    // One byte for both, so that the scripts that are kept stay what they are.
+    let first = input.below(2 * choices::DURABILITY.len());
     Setup {
-        durability: one_of(input, &choices::DURABILITY),
+        durability: choices::DURABILITY[first % choices::DURABILITY.len()],
+        preallocate: first >= choices::DURABILITY.len(),
         segment_bytes: one_of(input, &choices::SEGMENT_BYTES),
         segment_ms: one_of(input, &choices::SEGMENT_MS),
         index_interval: one_of(input, &choices::INDEX_INTERVAL),

@@ -104,9 +104,12 @@ pub fn read(dir: &Path) -> Files {
     let mut files = Files::new();
     let mut dirs = vec![dir.to_owned()];
     while let Some(next) = dirs.pop() {
+        let checkpoint = next.join(CHECKPOINT);
         let entries = fs::read_dir(&next).unwrap().map(|entry| entry.unwrap().path());
-        // A listing may pass over a file that is being replaced.
-        for path in entries.chain([next.join(CHECKPOINT)]) {
+        let others = entries.filter(|path| *path != checkpoint);
+        // First, since what it speaks of is done before; by name, since a listing may pass over a file that is being
+        // replaced.
+        for path in std::iter::once(checkpoint.clone()).chain(others) {
             if path.is_dir() {
                 dirs.push(path);
             } else if let Ok(content) = fs::read(&path) {

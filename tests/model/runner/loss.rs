@@ -25,19 +25,32 @@ impl Checkpoint {
     }
 }
 
-/// Appends to the last segment of a partition what makes no batch. Returns how many bytes that is.
-pub fn tear(partition: &Path, files: &mut Files, bytes: &[u8]) -> usize {
-    let mut torn = bytes.to_vec();
-    if let Some(magic) = torn.get_mut(16) {
-        *magic = 9;
-    }
-    let mut segments = files.range_mut(partition.join("0")..partition.join("a"));
-    let last = segments.rfind(|(path, _)| path.extension().is_some_and(|extension| extension == "log"));
-    last.unwrap().1.extend_from_slice(&torn);
-    torn.len()
-}
-
 impl Log {
+    /// Writes behind the last batch of a partition what makes no batch. Returns how many bytes recovery has to cut.
+    pub fn tear(&self, partition: &Path, files: &mut Files, bytes: &[u8]) -> usize {
+        let mut torn = bytes.to_vec();
+        if let Some(magic) = torn.get_mut(16) {
+            *magic = 9;
+        }
+        let segment = self.segments.last().unwrap();
+        let content = files.get_mut(&log_path(partition, segment.base)).unwrap();
+        let len = content.len().max(segment.size() + torn.len());
+        content.truncate(segment.size());
+        content.extend_from_slice(&torn);
+        content.resize(len, 0);
+        self.cut_of(content, segment.size())
+    }
+
+    /// Bytes that recovery cuts off a file whose batches end at `end`, without the zeros of the room that it had.
+    fn cut_of(&self, content: &[u8], end: usize) -> usize {
+        let zeros = content[end..].iter().rev().take_while(|byte| **byte == 0).count();
+        match self.setup.preallocate {
+            false => content.len() - end,
+            true if end + zeros == content.len() => 0,
+            true => (content.len() - zeros).next_multiple_of(4096).min(content.len()) - end,
+        }
+    }
+
     /// Puts the last `count` segments back that were removed, without the index files of the first, which go before.
     pub fn bring_back(&mut self, partition: &Path, files: &mut Files, before: &Files, count: usize) {
         let count = count % (self.removed.len() + 1);
@@ -47,7 +60,11 @@ impl Log {
             for extension in if number == 0 { &["log"][..] } else { &EXTENSIONS } {
                 let path = log.with_extension(extension);
                 if let Some(content) = before.get(&path) {
-                    files.insert(path, content.clone());
+                    let mut content = content.clone();
+                    if extension == &"log" {
+                        content.truncate(segment.size()); // it was trimmed before it was removed
+                    }
+                    files.insert(path, content);
                 }
             }
         }
@@ -82,11 +99,12 @@ impl Log {
             }
         };
         let is_empty = content.is_empty();
-        let mut cut_len = content.len();
+        let mut cut_len = 0;
         if behind == Behind::Segments {
-            cut_len += self.segments[number + 1..].iter().map(|segment| segment.size()).sum::<usize>();
+            cut_len += next_bases.iter().map(|base| self.cut_of(&files[&path(*base)], 0)).sum::<usize>();
         }
         let kept_len = self.keep(number, whole_len);
+        cut_len += self.cut_of(&files[&path(self.segments[number].base)], kept_len);
         // An empty file between others is not part of the log; one at the end may as well not have arrived.
         let never_arrived = behind == Behind::Nothing && at.is_multiple_of(2);
         if is_empty && number > 0 && (never_arrived || (behind == Behind::Segments && !next_bases.is_empty())) {
@@ -95,7 +113,7 @@ impl Log {
                 remove_segment(files, path(segment.base));
             }
         }
-        cut_len - kept_len
+        cut_len
     }
 
     /// The segment and the position in its file of the `at`-th byte of the log.

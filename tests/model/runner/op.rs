@@ -15,6 +15,8 @@ pub struct Setup {
     pub segment_bytes: usize,
     /// `segment.ms`.
     pub segment_ms: u64,
+    /// `preallocate`.
+    pub preallocate: bool,
     /// `index.interval.bytes`.
     pub index_interval: u64,
     /// `retention.bytes`.
@@ -32,6 +34,7 @@ impl Setup {
             .durability(self.durability)
             .internal_segment_bytes(self.segment_bytes as u64)
             .segment_age(Duration::from_millis(self.segment_ms))
+            .preallocate(self.preallocate)
             .index_interval_bytes(self.index_interval)
             .retention_bytes(self.retention_bytes)
             .retention(self.day_of_retention.then_some(Duration::from_secs(86_400)))

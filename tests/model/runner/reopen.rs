@@ -3,7 +3,7 @@
 use thalweg::{Broker, Durability, Offset};
 
 use super::directory::{self, Files};
-use super::loss::{self, Checkpoint};
+use super::loss::Checkpoint;
 use super::op::{Loss, PARTITIONS, Sabotage};
 use super::record::OpenBatch;
 use super::run::{Run, partition_dir};
@@ -63,7 +63,7 @@ impl Run {
         }
         match loss {
             Loss::Nothing => 0,
-            Loss::Torn { partition, bytes } => loss::tear(&partition_dir(*partition), files, bytes),
+            Loss::Torn { partition, bytes } => self.logs[*partition].tear(&partition_dir(*partition), files, bytes),
             Loss::Unremoved { partition, count } => {
                 let log = &mut self.logs[*partition];
                 log.bring_back(&partition_dir(*partition), files, &self.files_before, *count);
@@ -96,6 +96,7 @@ impl Run {
             self.committed = Default::default();
         }
         for number in 0..PARTITIONS {
+            self.compare_files(number, false);
             self.fetch_all(number, 1);
         }
         self.compare_committed();
