@@ -3,9 +3,9 @@
 use std::io;
 use std::path::Path;
 
-use crate::log::{Checkpoint, LeaderEpochs, keep_end, replace_with_beginning, set_aside};
+use crate::log::{Checkpoint, LeaderEpochs, keep_end, set_aside};
 use crate::segment::{End, SegmentFile, segment_path};
-use crate::sys::{Disk, OpenMode};
+use crate::sys::{Disk, OpenMode, replace_with_copy};
 use crate::types::Offset;
 
 /// The directory of a log.
@@ -38,7 +38,7 @@ impl LogDir<'_> {
             self.set_aside(*segment)?;
         }
         if u64::from(end.file_pos) < len {
-            replace_with_beginning(self.disk, &path, u64::from(end.file_pos))?;
+            replace_with_copy(self.disk, &path, u64::from(end.file_pos))?;
         }
         self.remove_indexes(base)?;
         checkpoint.store(self.disk, self.dir)

@@ -1,14 +1,15 @@
 //! Cutting: the log ends where its whole batches end.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::log::sync_failed;
 use super::partition_recovery::Cut;
 use super::recover::{Recovering, Scanned};
-use super::side_file::{keep_end, replace_with_beginning, set_aside};
+use super::side_file::{keep_end, set_aside};
 use crate::error::Result;
 use crate::segment::{End, SegmentFile};
-use crate::sys::DiskFile;
+use crate::sys::{DiskFile, replace_with_copy};
 use crate::types::{FilePos, Offset};
 
 /// Which of the bytes that are cut off are kept in side files.
@@ -59,13 +60,18 @@ impl Recovering<'_> {
         Ok(())
     }
 
-    /// What was vouched for can be in a backup that shares the file: there a copy takes its place.
-    pub(super) fn cut_file(&self, file: &dyn DiskFile, path: &Path, end: End) -> Result<()> {
-        let refused = |error| self.refused("cut the segment", path, error);
-        if end.offset < self.vouched_for() {
-            return replace_with_beginning(&*self.place.disk, path, u64::from(end.file_pos)).map_err(refused);
+    /// A copy of the beginning takes the place of the file: the bytes behind may be mapped by somebody who read them before
+    /// they were lost, or be in a backup that shares the file. Where there is no room for a copy, the file is cut.
+    fn cut_file(&self, file: &dyn DiskFile, path: &Path, end: End) -> Result<()> {
+        match replace_with_copy(&*self.place.disk, path, u64::from(end.file_pos)) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => self.shorten(file, path, end),
+            replaced => replaced.map_err(|error| self.refused("cut the segment", path, error)),
         }
-        file.set_len(u64::from(end.file_pos)).map_err(refused)?;
+    }
+
+    /// Cuts a file behind `end`, where nobody has read anything.
+    pub(super) fn shorten(&self, file: &dyn DiskFile, path: &Path, end: End) -> Result<()> {
+        file.set_len(u64::from(end.file_pos)).map_err(|error| self.refused("cut the segment", path, error))?;
         file.sync().map_err(|error| sync_failed(path, error).in_partition(&self.place.partition))
     }
 

@@ -8,7 +8,7 @@
 //! Where a file ends is not where its batches end while room is reserved behind them, and the owner gives that room back: a
 //! byte in it must never be touched. So of segments that the checkpoint does not call finished the batches are counted.
 //!
-//! Gaps in the offsets are not held against the log: the owner may be compacting it.
+//! The settings are those that the topic had when the partition was opened here.
 
 use std::io;
 
@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::segment::{End, ScanOffsets, Segment, SegmentFile, SegmentFollower, scan_whole};
 use crate::sync::{Arc, Ordering};
 use crate::sys::OpenMode;
-use crate::types::{FilePos, Offset};
+use crate::types::{Durability, FilePos, Offset};
 
 /// What a log that follows another process remembers.
 #[derive(Debug)]
@@ -47,19 +47,20 @@ impl Log {
     ///
     /// What the system refuses.
     pub(crate) fn open_read_only(mut place: LogPlace) -> Result<Self> {
-        place.gaps_below = Offset::MAX;
+        let checkpoint = checkpoint(&place);
+        place.gaps_below = checkpoint.map_or(Offset::MAX, |checkpoint| checkpoint.cleaner_offset);
         let identity = identity(&place)?;
-        let finished_below = finished_below(&place); // before the files are looked at
         let found = list(&place)?;
-        let Some((last, sealed)) = found.split_last() else {
-            let reason = "the directory of the partition has no segment";
-            return Err(Error::storage(reason).at_file(&place.dir).in_partition(&place.partition));
+        let looking = Looking { place: &place, checkpoint };
+        let (view, Some(follower)) = looking.look(&found, None)? else {
+            return Err(Error::illegal_state("nobody follows the log").in_partition(&place.partition));
         };
-        let sealed = open_sealed(&place, sealed, last.base, finished_below)?;
-        let (active, follower) = follow(&place, last)?;
+        let known = known(&found);
+        let sealed = view.segments().split_last().map_or(&[][..], |(_, sealed)| sealed).to_vec();
+        let segments = (sealed, Arc::clone(view.active()));
         let start = Start { log_start: 0, recovery_point: 0, anchor: None, leader_epoch: 0, damaged: Vec::new() };
-        let mut log = Log::new(place, (sealed, active), start);
-        log.following = Some(Following { follower, known: known(&found), identity }.into());
+        let mut log = Log::new(place, segments, start);
+        log.following = Some(Following { follower, known, identity }.into());
         log.fail(Error::illegal_state("the directory was opened for reading only"));
         log.refresh()?;
         Ok(log)
@@ -69,25 +70,29 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// What the system refuses.
+    /// What the system refuses. What was seen before can be read all the same.
     pub(crate) fn refresh(&self) -> Result<()> {
         let Some(following) = &self.following else { return Ok(()) };
         let following = &mut *following.lock();
-        let finished_below = finished_below(&self.place); // before the files are looked at
-        let (found, view) = (list(&self.place)?, self.view.load_full());
-        if let Some((last, others)) = found.split_last()
-            && known(&found) != following.known
-        {
-            let view = self.changed_view(&view, following, (others, last), finished_below)?;
-            // Before anything of it is shown: what was opened by now was opened in the directory that was meant.
+        // Before the files are looked at: what it calls finished was finished then.
+        let checkpoint = checkpoint(&self.place);
+        let looking = Looking { place: &self.place, checkpoint };
+        let found = list(&self.place)?;
+        let view = self.view.load_full();
+        if known(&found) == following.known && !following.is_outgrown(&found) {
+            looking.catch_up(&mut following.follower)?;
+        } else {
+            let (view, follower) = looking.look(&found, Some((&view, following)))?;
+            // All of it or nothing, and nothing of another log that has the directory's name by now.
             check_identity(&self.place, following)?;
             following.known = known(&found);
+            match follower {
+                Some(follower) => following.follower = follower,
+                None => looking.catch_up(&mut following.follower)?,
+            }
             self.view.store(Arc::new(view));
         }
-        let view = self.view.load_full();
-        self.catch_up(view.active(), &mut following.follower)?;
-        let checkpoint = Checkpoint::load(&*self.place.disk, &self.place.dir).ok().flatten();
-        let first_base = view.segments().first().map_or(0, |first| first.base());
+        let first_base = self.view.load().segments().first().map_or(0, |first| first.base());
         let log_start = checkpoint.map_or(first_base, |checkpoint| checkpoint.log_start.max(first_base));
         self.log_start.fetch_max(log_start.min(self.high_watermark()), Ordering::AcqRel);
         Ok(())
@@ -98,50 +103,104 @@ impl Log {
     pub(super) fn check_followed(&self) -> Result<()> {
         self.following.as_ref().map_or(Ok(()), |following| check_identity(&self.place, &following.lock()))
     }
+}
 
-    /// The view of the segments that are there now. Those that were there before keep what is open of them.
-    fn changed_view(
-        &self,
-        view: &View,
-        following: &mut Following,
-        (others, last): (&[Found], &Found),
-        finished_below: Offset,
-    ) -> Result<View> {
-        let is_known = |found: &Found| following.known.contains(&(found.base, found.inode));
-        let known_segment = |found: &Found| {
-            let same = view.segments().iter().find(|segment| segment.base() == found.base);
-            same.filter(|_| is_known(found)).map(Arc::clone)
+impl Following {
+    /// The segment of the view that a file is, if it is one.
+    fn segment(&self, found: &Found, view: &View) -> Option<Arc<Segment>> {
+        let same = view.segments().iter().find(|segment| segment.base() == found.base);
+        same.filter(|_| self.known.contains(&(found.base, found.inode))).map(Arc::clone)
+    }
+
+    /// Whether the last file has become larger than its map.
+    fn is_outgrown(&self, found: &[Found]) -> bool {
+        found.last().is_some_and(|last| self.follower.is_too_small_for(last.len))
+    }
+}
+
+/// A look at the directory.
+struct Looking<'a> {
+    place: &'a LogPlace,
+    /// From before the look: what it calls finished was finished then.
+    checkpoint: Option<Checkpoint>,
+}
+
+impl Looking<'_> {
+    /// The segments that are there now, and what follows the last one, if that is another one than before. What is known
+    /// from `before` keeps what is open of it.
+    fn look(&self, found: &[Found], before: Option<(&View, &Following)>) -> Result<(View, Option<SegmentFollower>)> {
+        let Some((last, others)) = found.split_last() else {
+            let reason = "the directory of the partition has no segment";
+            return Err(Error::storage(reason).at_file(&self.place.dir).in_partition(&self.place.partition));
         };
-        let active = known_segment(last);
-        let mut sealed = Vec::new();
         let next_bases = others.iter().skip(1).map(|found| found.base).chain([last.base]);
-        for (found, next_base) in others.iter().zip(next_bases) {
-            match known_segment(found) {
-                Some(segment) if Arc::ptr_eq(&segment, view.active()) => {
-                    // Rolled over: all of it was written before the next one was made.
-                    self.catch_up(&segment, &mut following.follower)?;
-                    segment.end_following(next_base);
-                    sealed.push(segment);
-                }
-                Some(segment) => sealed.push(segment),
-                None => sealed.extend(open_sealed(&self.place, &[*found], next_base, finished_below)?),
-            }
+        let sealed = others.iter().zip(next_bases).map(|(found, next_base)| {
+            let known = before.and_then(|(view, following)| {
+                following.segment(found, view).filter(|segment| !Arc::ptr_eq(segment, view.active()))
+            });
+            known.map_or_else(|| self.open_sealed(found, next_base), Ok)
+        });
+        let sealed = sealed.collect::<Result<Vec<_>>>()?;
+        let followed = before.and_then(|(view, following)| {
+            let is_followed = |segment: &Arc<Segment>| Arc::ptr_eq(segment, following.follower.segment());
+            following.segment(last, view).filter(is_followed).filter(|_| !following.is_outgrown(found))
+        });
+        if let Some(active) = followed {
+            return Ok((View::new(sealed, active), None));
         }
-        let active = match active.filter(|active| Arc::ptr_eq(active, view.active())) {
-            Some(active) => active,
-            None => {
-                let (active, follower) = follow(&self.place, last)?;
-                following.follower = follower;
-                active
-            }
-        };
-        Ok(View::new(sealed, active))
+        // A file that outgrew the owner's setting gets twice the room, so that this does not happen with each append.
+        let capacity = self.place.segment_bytes().max(last.len.saturating_mul(2).min(i32::MAX as FilePos));
+        let mut follower = SegmentFollower::new(self.place.segment(last.base), capacity)
+            .map_err(|error| self.refused(last.base, error))?;
+        self.catch_up(&mut follower)?;
+        Ok((View::new(sealed, Arc::clone(follower.segment())), Some(follower)))
     }
 
-    fn catch_up(&self, segment: &Segment, follower: &mut SegmentFollower) -> Result<()> {
-        let refused = |error| Error::io("read the segment", &segment.path(), error).in_partition(self.partition());
-        segment.catch_up(follower, self.shows_durable_only()).map_err(refused)
+    /// Shows what was appended by now. Of a topic with durability `fsync` it is made durable first.
+    fn catch_up(&self, follower: &mut SegmentFollower) -> Result<()> {
+        let base = follower.segment().base();
+        follower.catch_up(self.shows_durable_only()).map_err(|error| self.refused(base, error))
     }
+
+    /// A segment that another one follows: all of it was written before that was made.
+    fn open_sealed(&self, found: &Found, next_base: Offset) -> Result<Arc<Segment>> {
+        let place = self.place.segment(found.base);
+        let (disk, path) = (&self.place.disk, place.path(SegmentFile::Log));
+        let finished_below = self.checkpoint.map_or(0, |checkpoint| checkpoint.active_base);
+        let measure = || -> io::Result<FilePos> {
+            let len = FilePos::try_from(disk.entry(&path)?.len).unwrap_or(FilePos::MAX); // now, not as it was listed
+            if found.base < finished_below {
+                return Ok(len); // durable, and as long as its batches
+            }
+            let file = disk.open(&path, OpenMode::Read)?;
+            let offsets = ScanOffsets { base: place.base, from: place.base, gaps_below: place.gaps_below };
+            let batches = scan_whole(&*file, (0, len), offsets, |_, _| {})?;
+            if self.shows_durable_only() {
+                file.sync()?;
+                disk.sync_dir(&self.place.dir)?;
+            }
+            Ok(batches.valid_end)
+        };
+        let file_pos = match measure() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => found.len, // removed meanwhile: it cannot be opened
+            measured => measured.map_err(|error| self.refused(found.base, error))?,
+        };
+        // Where its batches end before the next segment begins, reading says that something is missing.
+        Ok(Arc::new(Segment::open(place, End { offset: next_base, file_pos })))
+    }
+
+    fn shows_durable_only(&self) -> bool {
+        self.place.config.get_durability() == Durability::Fsync
+    }
+
+    fn refused(&self, base: Offset, error: io::Error) -> Error {
+        let path = self.place.segment(base).path(SegmentFile::Log);
+        Error::io("read the segment", &path, error).in_partition(&self.place.partition)
+    }
+}
+
+fn checkpoint(place: &LogPlace) -> Option<Checkpoint> {
+    Checkpoint::load(&*place.disk, &place.dir).ok().flatten()
 }
 
 /// Kafka's file with the topic id, which a partition keeps for life.
@@ -196,48 +255,4 @@ fn list(place: &LogPlace) -> Result<Vec<Found>> {
 
 fn known(found: &[Found]) -> Vec<(Offset, u64)> {
     found.iter().map(|found| (found.base, found.inode)).collect()
-}
-
-/// Every segment with a smaller base is durable and as long as its batches, and stays so: the owner's checkpoint says it
-/// after it was done. What is not known to be so may still have room behind its batches.
-fn finished_below(place: &LogPlace) -> Offset {
-    let checkpoint = Checkpoint::load(&*place.disk, &place.dir).ok().flatten();
-    checkpoint.map_or(0, |checkpoint| checkpoint.active_base)
-}
-
-fn open_sealed(
-    place: &LogPlace,
-    found: &[Found],
-    next_base: Offset,
-    finished_below: Offset,
-) -> Result<Vec<Arc<Segment>>> {
-    let next_bases = found.iter().skip(1).map(|found| found.base).chain([next_base]);
-    let open = |(found, offset): (&Found, Offset)| {
-        let file_pos = if found.base < finished_below { found.len } else { end_of_batches(place, found)? };
-        Ok(Arc::new(Segment::open(place.segment(found.base), End { offset, file_pos })))
-    };
-    found.iter().zip(next_bases).map(open).collect()
-}
-
-/// Where the whole batches of a segment end: the owner never cuts those off.
-fn end_of_batches(place: &LogPlace, found: &Found) -> Result<FilePos> {
-    let segment = place.segment(found.base);
-    let path = segment.path(SegmentFile::Log);
-    let offsets = ScanOffsets { base: found.base, from: found.base, gaps_below: Offset::MAX };
-    let file = place.disk.open(&path, OpenMode::Read);
-    if file.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        return Ok(found.len); // removed meanwhile, and it will not be opened
-    }
-    let scanned = file.and_then(|file| scan_whole(&*file, (0, found.len), offsets, |_, _| {}));
-    let scanned =
-        scanned.map_err(|error| Error::io("read the segment", &path, error).in_partition(&place.partition))?;
-    Ok(scanned.valid_end)
-}
-
-fn follow(place: &LogPlace, found: &Found) -> Result<(Arc<Segment>, SegmentFollower)> {
-    let segment = place.segment(found.base);
-    let path = segment.path(SegmentFile::Log);
-    let (segment, follower) = Segment::follow(segment, place.segment_bytes().max(found.len))
-        .map_err(|error| Error::io("open the segment", &path, error).in_partition(&place.partition))?;
-    Ok((Arc::new(segment), follower))
 }

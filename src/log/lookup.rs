@@ -73,29 +73,28 @@ impl Log {
         Ok(None)
     }
 
-    /// The first record that carries the largest timestamp between log start and high watermark; `None` if no record has
-    /// one.
+    /// The first record that carries the largest timestamp from the log start on; `None` if no record has one, or if it
+    /// cannot be read yet.
     ///
-    /// Rule: fetch.md 9, target -3: of segments with the same largest timestamp the first one counts.
+    /// Rule: fetch.md 9, target -3: of segments with the same largest timestamp the first one counts, and a result behind
+    /// the high watermark is no answer.
     fn max_timestamp(&self) -> Result<Option<TimestampOffset>> {
         let view = self.view.load();
-        let (end_base, end) = view.high_watermark();
-        let log_start = self.log_start();
+        let (log_start, high_watermark) = (self.log_start(), view.high_watermark().1.offset);
         let mut newest: Option<TimestampOffset> = None;
-        for segment in view.segments_from(log_start).iter().take_while(|segment| segment.base() <= end_base) {
+        for segment in view.segments_from(log_start) {
+            let end = segment.written();
             let largest = segment.largest_timestamp().map_err(|error| self.unread(segment, Unreadable::Io(error)))?;
             let known = newest.map_or(Timestamp::MIN, |newest| newest.timestamp);
             let Some((largest, _)) = largest.filter(|(largest, _)| known < *largest) else { continue };
-            let whole = segment.base() >= log_start && segment.base() != end_base;
-            let end = if segment.base() == end_base { end } else { segment.visible() };
-            // What carries it may lie below the log start or behind the high watermark: then the others are looked at.
+            // What carries it may lie below the log start, or be newer than `end`: then the others are looked at.
             let found = match self.find_in(segment, (largest, log_start), end)? {
-                None if !whole => self.largest_in(segment, log_start, end)?,
+                None => self.largest_in(segment, log_start, end)?,
                 found => found,
             };
             newest = newest.into_iter().chain(found).reduce(|a, b| if a.timestamp < b.timestamp { b } else { a });
         }
-        Ok(newest)
+        Ok(newest.filter(|newest| newest.offset < high_watermark))
     }
 
     /// The first record of a segment, from `log_start` on, with `timestamp` or a later one.

@@ -35,6 +35,8 @@ mod counts;
 mod cut;
 mod decision;
 mod follow;
+#[cfg(test)]
+mod interleaved_tests;
 mod leader_epochs;
 mod leftovers;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
@@ -72,5 +74,5 @@ pub use read::Fetched;
 pub use records::{Records, RecordsIter};
 pub(crate) use recover::LeftBy;
 pub(crate) use retention::{OldestSegment, Removed};
-pub(crate) use side_file::{CORRUPT, copy_file, keep_end, replace_with_beginning, set_aside};
+pub(crate) use side_file::{CORRUPT, copy_file, keep_end, set_aside};
 pub(crate) use usage::Usage;

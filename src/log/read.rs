@@ -137,14 +137,12 @@ impl Log {
     ///
     /// `OffsetOutOfRange` outside `log_start..=log_end`; `CorruptRecord` where the batch headers do not hold.
     pub(crate) fn fetch(&self, offset: Offset, bytes_max: usize, at_least_one: bool) -> Result<Fetched> {
-        self.fetch_by(offset, |view| self.fetch_in(view, offset, (bytes_max, at_least_one)).map(Some))
+        self.fetch_by(|view| self.fetch_in(view, offset, (bytes_max, at_least_one)).map(Some))
     }
 
     /// Calls `fetch` with the segments of the log, and again where others are needed.
-    pub(super) fn fetch_by(&self, offset: Offset, fetch: impl Fn(&View) -> Result<Option<Fetched>>) -> Result<Fetched> {
-        if self.following.is_some() && self.high_watermark() <= offset {
-            self.refresh()?;
-        }
+    pub(super) fn fetch_by(&self, fetch: impl Fn(&View) -> Result<Option<Fetched>>) -> Result<Fetched> {
+        self.refresh()?;
         loop {
             let view = self.view.load();
             match fetch(&view) {
@@ -165,7 +163,8 @@ impl Log {
 
     /// Bytes that one compressed batch may grow to.
     pub(super) fn inflated_max(&self) -> usize {
-        INFLATED_PER_MESSAGE_BYTE * self.config().get_max_message_bytes().max(1 << 14)
+        // What the topic took under larger settings stays readable.
+        INFLATED_PER_MESSAGE_BYTE * self.config().get_max_message_bytes().max(MAX_MESSAGE_BYTES_MIN)
     }
 
     /// Whether no segment was added, removed or replaced since `view` was loaded.
@@ -200,6 +199,9 @@ impl Log {
             transactions: None,
             inflated_max: self.inflated_max(),
         };
+        if end_offset <= offset {
+            return Ok(fetched); // there is nothing yet
+        }
         let mut left = bytes_max;
         let mut segments = view.segments_from(offset).iter().peekable();
         while let Some(segment) = segments.next().filter(|segment| segment.base() <= end_base) {
@@ -300,3 +302,6 @@ pub(super) enum Unreadable {
 
 /// `max.decompressed.batch.bytes` in terms of `max.message.bytes` (records.md 8).
 const INFLATED_PER_MESSAGE_BYTE: usize = 64;
+
+/// Kafka's default of `max.message.bytes`.
+const MAX_MESSAGE_BYTES_MIN: usize = 1_048_588;

@@ -131,7 +131,7 @@ fn create(mut place: LogPlace, checkpoint: Option<Checkpoint>, epochs: &LeaderEp
     }
     place.gaps_below = 0;
     // Room is reserved with the first append: a topic may have many partitions that are never used.
-    let room = Room { capacity: place.segment_bytes(), preallocate: false };
+    let room = Room { capacity: place.segment_bytes(), preallocate: false, promises: true };
     let (segment, _) = Segment::create(place.segment(0), room)
         .and_then(|segment| place.disk.sync_dir(&place.dir).map(|()| segment))
         .map_err(|error| Error::io("create the log", &place.dir, error).in_partition(&place.partition))?;
@@ -248,22 +248,26 @@ impl Recovering<'_> {
             let scanned = self.scan_file(self.place.segment(*base), *len)?;
             let next_base = behind.first().map(|(base, _)| *base);
             let found = self.look_at(&scanned, next_base)?;
-            if let Some(indexes) = &scanned.indexes {
-                scanned.place.write_indexes(indexes);
-            }
             let mut end = scanned.end();
             if found.is_none() && end.file_pos < scanned.file_len {
-                self.cut_file(&*scanned.file, &scanned.place.path(SegmentFile::Log), end)?;
+                self.shorten(&*scanned.file, &scanned.place.path(SegmentFile::Log), end)?;
             }
             if found.is_none() {
                 // Behind compacted offsets the next segment may begin later than this one ends.
                 end.offset = next_base.unwrap_or(end.offset);
             }
             segments.push(Arc::new(Segment::open(scanned.place.clone(), end)));
-            if let Some(found) = found {
-                if !self.decide(found, &scanned, behind)? {
-                    segments.extend(self.open_behind_damage(behind)?);
-                }
+            let is_refused = match found {
+                Some(found) => !self.decide(found, &scanned, behind)?,
+                None => false,
+            };
+            if let Some(indexes) = scanned.indexes.as_ref().filter(|_| !is_refused) {
+                scanned.place.write_indexes(indexes);
+            }
+            if is_refused {
+                segments.extend(self.open_behind_damage(behind)?);
+            }
+            if found.is_some() {
                 break;
             }
         }
@@ -330,14 +334,15 @@ impl Recovering<'_> {
             Decision::Cut if place == Where::Behind || place == Where::ImportedEnd => Keep::Segments,
             Decision::Cut => Keep::Nothing,
         };
-        self.cut(scanned, behind, (reason, keep))?;
         let never_promised =
             place == Where::Behind && found == Found::Torn && self.place.config.get_durability() == Durability::Fsync;
         if !never_promised {
             self.epochs = self.epochs.raised_at(end.offset);
             let LogPlace { disk, dir, .. } = self.place;
+            // Before the cut: after it nothing would tell the next open that there was one.
             self.epochs.store(&**disk, dir).map_err(|error| self.refused("write the leader epochs of", dir, error))?;
         }
+        self.cut(scanned, behind, (reason, keep))?;
         self.stale |= end.offset < self.vouched_for();
         Ok(true)
     }
@@ -379,7 +384,7 @@ impl Recovering<'_> {
             } else {
                 self.anchor(active.base()).map(|end| Anchor { base: active.base(), end })
             },
-            leader_epoch: self.epochs.latest(),
+            leader_epoch: self.leader_epoch(active),
             damaged: std::mem::take(&mut self.damaged),
         }
     }
@@ -403,6 +408,16 @@ impl Recovering<'_> {
         let (found, indexes) = walked;
         let (file_len, len) = (len, self.without_room(&found, len));
         Ok(Scanned { place, file, file_len, len, found, indexes })
+    }
+
+    /// The epoch of the batches to come. Where the file with the epochs is lost, the last batch knows the latest.
+    fn leader_epoch(&self, active: &Arc<Segment>) -> i32 {
+        if self.epochs != LeaderEpochs::default() {
+            return self.epochs.latest();
+        }
+        let last =
+            active.reader().ok().and_then(|reader| Some(reader.last_batch(active.written()).ok()??.1.leader_epoch()));
+        last.unwrap_or(0).max(0)
     }
 
     /// Walks a file from a place between two batches on. From the beginning it makes the indexes.

@@ -16,9 +16,11 @@ use crate::sync::{Arc, Ordering};
 use crate::types::{Offset, Timestamp};
 
 /// The first segment of a log, if it may go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct OldestSegment {
     pub(crate) base: Offset,
+    /// End of the log when it was looked at.
+    log_end: Offset,
     /// The largest of its records; where none has one, the time of the last change of its file.
     pub(crate) timestamp: Timestamp,
 }
@@ -71,7 +73,8 @@ impl Log {
         self.check_failure()?;
         let _removing = self.begin_removing()?;
         let mut removed = self.remove_below_start(now)?;
-        let more = self.remove_first(self.count_to_remove(now), now)?;
+        let log_end = self.log_end(); // before the segments are looked at
+        let more = self.remove_first(self.count_to_remove(now), log_end, now)?;
         removed.segments += more.segments;
         removed.bytes += more.bytes;
         Ok(removed)
@@ -86,7 +89,8 @@ impl Log {
         if !may_go || !self.config().get_cleanup_policy().deletes() || self.failure.get().is_some() {
             return None;
         }
-        Some(OldestSegment { base: first.base(), timestamp: self.largest_timestamp(first, now) })
+        let log_end = view.log_end();
+        Some(OldestSegment { base: first.base(), log_end, timestamp: self.largest_timestamp(first, now) })
     }
 
     /// Removes a segment that [`oldest_segment`](Log::oldest_segment) returned, if nobody else has. The log start is
@@ -95,19 +99,23 @@ impl Log {
         self.check_failure()?;
         let _removing = self.begin_removing()?;
         let is_first = self.view.load().segments().first().is_some_and(|first| first.base() == oldest.base);
-        if is_first { self.remove_first(1, now) } else { Ok(Removed::default()) }
+        if is_first { self.remove_first(1, oldest.log_end, now) } else { Ok(Removed::default()) }
     }
 
-    /// Removes the first `count` segments; the active one after a roll, if it is among them.
-    fn remove_first(&self, count: usize, now: Timestamp) -> Result<Removed> {
+    /// Removes the first `count` segments, which were looked at when the log ended at `log_end`; the active one after a roll,
+    /// if it is among them.
+    fn remove_first(&self, count: usize, log_end: Offset, now: Timestamp) -> Result<Removed> {
         if count == 0 {
             return Ok(Removed::default());
         }
-        let count = match self.roll_if_all_go(count, now) {
+        let count = match self.roll_if_all_go(count, log_end, now) {
             // On a full disk the others make room for the new segment, which comes with the next run.
             Err(error) if error.is_retriable() && count > 1 => count - 1,
-            outcome => outcome.map(|()| count)?,
+            outcome => outcome?,
         };
+        if count == 0 {
+            return Ok(Removed::default());
+        }
         let view = self.view.load_full();
         let Some(first_kept) = view.segments().get(count) else { return Ok(Removed::default()) };
         self.move_start(first_kept.base())?;
@@ -157,14 +165,19 @@ impl Log {
     }
 
     /// A log always has an active segment: if it is to go as well, another one takes its place first.
-    fn roll_if_all_go(&self, count: usize, now: Timestamp) -> Result<()> {
+    /// Returns how many of the first `count` segments go: not the active one, if something was appended to it since the
+    /// log ended at `log_end`.
+    fn roll_if_all_go(&self, count: usize, log_end: Offset, now: Timestamp) -> Result<usize> {
         let mut writer = self.writer.lock();
         let view = self.view.load_full();
         if !writer.closed && count == view.segments().len() && writer.active.written().file_pos > 0 {
+            if writer.active.written().offset != log_end {
+                return Ok(count - 1);
+            }
             writer.first_append.get_or_insert(now);
             self.roll(&mut writer)?;
         }
-        Ok(())
+        Ok(count)
     }
 
     /// Makes `to` the log start, if it is behind the present one: durable first, then visible.

@@ -43,6 +43,12 @@ impl Log {
         self.seal(Seal::Rolled)
     }
 
+    /// Whether segments were rolled over that [`seal_rolled`](Log::seal_rolled) has something to do for.
+    pub(crate) fn has_unsealed(&self) -> bool {
+        let active_base = self.view.load().active().base();
+        self.failure.get().is_none() && self.recovery_point.load(Ordering::Acquire) < active_base
+    }
+
     /// Keeps short what the next open has to read after a crash: if much was written since the last checkpoint, it becomes
     /// durable and the checkpoint says so, whatever the topic's durability. Called every now and then.
     ///
@@ -79,7 +85,7 @@ impl Log {
             return Ok(()); // somebody else has done it, or a close has done more
         }
         let is_known = *sealed == Some(Anchor { base: active.base(), end: active.written() });
-        if which == Seal::All && !moves_start && is_known && !active.has_room() {
+        if which == Seal::All && !moves_start && is_known && active.is_sealed() {
             return Ok(()); // nothing was appended since the checkpoint was written
         }
         if which == Seal::All {

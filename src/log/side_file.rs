@@ -12,9 +12,6 @@ use crate::sys::{Disk, DiskFile, OpenMode};
 /// Ending of a side file's name, but for the number that a later one of the same name has.
 pub(crate) const CORRUPT: &str = ".corrupt";
 
-/// A file that is being written, beside the one that it will replace.
-const TEMPORARY: &str = "thalweg.tmp";
-
 /// Copied in pieces of this size: large enough to stream, small enough to stay in the processor's cache.
 const PIECE: usize = 256 * 1024;
 
@@ -42,18 +39,6 @@ pub(crate) fn set_aside(disk: &dyn Disk, path: &Path, len: u64) -> io::Result<Op
     }
     sync_parent(disk, path)?;
     Ok(kept_in)
-}
-
-/// Puts a copy of its first `len` bytes in the place of the file at `path`: another name of it, in a backup, keeps all of
-/// its bytes. Durable when it returns.
-pub(crate) fn replace_with_beginning(disk: &dyn Disk, path: &Path, len: u64) -> io::Result<()> {
-    let beside = path.with_file_name(TEMPORARY);
-    let file = disk.open(path, OpenMode::Read)?;
-    let copy = disk.open(&beside, OpenMode::Create)?;
-    copy_range(&*file, &*copy, (0, len))?;
-    copy.sync()?;
-    disk.rename(&beside, path)?;
-    sync_parent(disk, path)
 }
 
 /// Copies bytes `from..end` of `file` to the beginning of `copy`; fewer where the file ends before.

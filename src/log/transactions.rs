@@ -218,7 +218,7 @@ impl Log {
         if level == IsolationLevel::ReadUncommitted || self.place.gaps_below <= offset {
             return self.fetch(offset, bytes_max, at_least_one);
         }
-        self.fetch_by(offset, |view| {
+        self.fetch_by(|view| {
             let fetched = self.fetch_in(view, offset, (bytes_max, at_least_one))?;
             self.isolate(fetched, view) // None where segments went before the list was made
         })

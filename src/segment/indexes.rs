@@ -47,8 +47,9 @@ impl Indexer {
         let relative = relative_last_offset(base, batch);
         self.note_time(base, batch);
         if self.bytes_since > u64::from(self.interval) {
-            indexes.offsets.push(relative, file_pos);
+            // The time first: who reads both looks at the offsets first, and must not find a time that is older.
             self.note_end(indexes);
+            indexes.offsets.push(relative, file_pos);
             self.bytes_since = 0;
         }
         self.bytes_since += batch.size() as u64;

@@ -28,6 +28,7 @@
 //! may be missing or short.
 
 mod entry_list;
+mod follower;
 mod indexes;
 mod names;
 mod offset_index;
@@ -37,10 +38,11 @@ mod scan;
 mod segment;
 mod time_index;
 
+pub(crate) use follower::SegmentFollower;
 pub(crate) use indexes::{Indexer, Indexes};
 pub(crate) use names::{SegmentFile, segment_path};
 pub(crate) use reader::{DamageAt, Readers, SegmentReader, bad_offsets, follows};
 pub(crate) use scan::{
     Damage, Scan, ScanOffsets, announces_batch, data_end, find_batch_behind, holds_batch_behind, scan, scan_whole,
 };
-pub(crate) use segment::{End, Room, Segment, SegmentFollower, SegmentPlace, SegmentWriter};
+pub(crate) use segment::{End, Room, Segment, SegmentPlace, SegmentWriter};

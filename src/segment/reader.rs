@@ -83,7 +83,11 @@ impl SegmentReader {
 
     fn find_by(&self, index: &OffsetIndex, offset: Offset, end: End) -> Result<Option<(FilePos, Batch<'_>)>, DamageAt> {
         let relative = offset.saturating_sub(self.base()).clamp(0, Offset::from(i32::MAX)) as u32;
-        let entry = self.checked(index.lookup(relative), end);
+        // A batch that is not visible yet can have an entry already: then the one before it leads there.
+        let entry = index.lookup(relative).filter(|entry| entry.file_pos < end.file_pos);
+        let entry = entry.or_else(|| index.entry_before(end.file_pos.checked_sub(1)?));
+        let entry = entry.filter(|entry| entry.relative_offset <= relative);
+        let entry = self.checked(entry, end);
         let (mut file_pos, mut expected) = entry.map_or((0, self.base()), |(at, batch)| (at, batch.base_offset()));
         while let Some(batch) = self.batch_at(file_pos, end)? {
             let follows = follows(&batch, expected, self.place.gaps_below);
@@ -147,9 +151,10 @@ impl SegmentReader {
     /// carries it.
     pub(super) fn largest_timestamp(&self, end: End) -> Option<(Timestamp, u32)> {
         let indexes = self.indexes();
-        let mut indexer = Indexer::resume(self.place.index_interval, indexes, end.file_pos);
-        // While the segment is appended to there is no final entry: what is behind the last one counts, too.
+        // While the segment is appended to there is no final entry: what is behind the last one counts, too. The offset
+        // first: a time that is made after it is newer, and misses nothing.
         let mut at = indexes.offsets.last().map_or(0, |entry| entry.file_pos);
+        let mut indexer = Indexer::resume(self.place.index_interval, indexes, end.file_pos);
         while let Ok(Some(batch)) = self.batch_at(at, end) {
             indexer.note_time(self.base(), &batch);
             at += batch.size() as FilePos;
@@ -165,6 +170,20 @@ impl SegmentReader {
             indexes.times.lookup(timestamp).filter(|entry| self.is_time_of_batch(&indexes.offsets, *entry, end));
         let from = self.base() + entry.map_or(0, |(_, relative)| Offset::from(relative));
         Ok(self.find(from.max(offset), end)?.map_or(end.file_pos, |(file_pos, _)| file_pos))
+    }
+
+    /// Whether an entry is the last one that the time index should have: no batch behind its own is newer.
+    fn is_last_time(&self, index: &OffsetIndex, entry: (Timestamp, u32), end: End) -> bool {
+        let offset = self.base() + Offset::from(entry.1);
+        let found = self.find_by(index, offset, end).ok().flatten();
+        let Some((mut at, _)) = found.filter(|_| self.is_time_of_batch(index, entry, end)) else { return false };
+        while let Ok(Some(batch)) = self.batch_at(at, end) {
+            if batch.max_timestamp() > entry.0 {
+                return false;
+            }
+            at += batch.size() as FilePos;
+        }
+        true
     }
 
     /// Whether the log has what an entry of the time index says: a batch with this timestamp at this offset. An entry is a
@@ -221,7 +240,7 @@ impl SegmentReader {
         }
         indexer.note_end(&indexes);
         // The last time decides when the segment goes.
-        let is_right = last_time.is_none_or(|entry| self.is_time_of_batch(&indexes.offsets, entry, end));
+        let is_right = last_time.is_none_or(|entry| self.is_last_time(&indexes.offsets, entry, end));
         (is_right && indexes.times.last() == last_time).then_some(indexes)
     }
 

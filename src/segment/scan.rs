@@ -145,7 +145,18 @@ pub(crate) fn holds_batch_behind(
     range: (FilePos, FilePos),
     offsets: (Offset, Offset),
 ) -> io::Result<bool> {
-    Ok(find_batch_behind(file, range, offsets)?.is_some())
+    Ok(!matches!(search(file, range, offsets, CANDIDATE_BYTES_MAX)?, Search::Nothing))
+}
+
+/// Bytes that are read for what only looks like a batch. Whoever sends records chooses their content, and could make every
+/// byte of a torn batch look like the beginning of one: then it counts as one that may hold others.
+const CANDIDATE_BYTES_MAX: u64 = 64 << 20;
+
+/// What a search came to.
+enum Search {
+    Found(FilePos),
+    Nothing,
+    GaveUp,
 }
 
 /// Where the first whole batch with the right checksum begins behind byte `from`, of a segment at `base` and with no
@@ -154,11 +165,23 @@ pub(crate) fn holds_batch_behind(
 /// Looks at every position for what can be a header, and at the checksum only there.
 pub(crate) fn find_batch_behind(
     file: &dyn DiskFile,
+    range: (FilePos, FilePos),
+    offsets: (Offset, Offset),
+) -> io::Result<Option<FilePos>> {
+    match search(file, range, offsets, u64::MAX)? {
+        Search::Found(file_pos) => Ok(Some(file_pos)),
+        Search::Nothing | Search::GaveUp => Ok(None),
+    }
+}
+
+fn search(
+    file: &dyn DiskFile,
     (from, end): (FilePos, FilePos),
     (base, expected): (Offset, Offset),
-) -> io::Result<Option<FilePos>> {
+    bytes_max: u64,
+) -> io::Result<Search> {
     let (mut piece, mut candidate) = (Piece::default(), Piece::default());
-    let mut at = from + 1;
+    let (mut at, mut bytes_left) = (from + 1, bytes_max);
     while at < end {
         piece.fill(file, at, (end - at).min(PIECE as FilePos))?;
         for (ahead, header) in piece.bytes.windows(HEADER_LEN).enumerate() {
@@ -166,16 +189,18 @@ pub(crate) fn find_batch_behind(
             let Some(size) = plausible_size(header, base, expected).filter(|size| *size <= end - start) else {
                 continue;
             };
+            let Some(left) = bytes_left.checked_sub(u64::from(size)) else { return Ok(Search::GaveUp) };
+            bytes_left = left;
             candidate.fill(file, start, size)?;
             let offsets = ScanOffsets { base, from: base, gaps_below: Offset::MAX };
             if matches!(check(&candidate.bytes, offsets, expected), Ok(Some(_))) {
-                return Ok(Some(start));
+                return Ok(Search::Found(start));
             }
         }
         let Some(walked) = piece.bytes.len().checked_sub(HEADER_LEN - 1).filter(|walked| *walked > 0) else { break };
         at += walked as FilePos;
     }
-    Ok(None)
+    Ok(Search::Nothing)
 }
 
 /// The size that a header announces, if its fields can be those of a batch of this segment. Strict, because reading the
@@ -374,6 +399,22 @@ mod tests {
         }
         assert!(!holds(&batch(3, b"the first byte does not count")));
         assert!(!holds(&[&[2; 100][..], &batch(2, b"an offset that was there before")].concat()));
+    }
+
+    #[test]
+    fn a_search_among_headers_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk.open(&dir.path().join("x"), OpenMode::Create).unwrap();
+        let mut header = [0; HEADER_LEN];
+        header[7] = 5; // base offset
+        header[8..12].copy_from_slice(&50_000i32.to_be_bytes());
+        header[16] = 2;
+        header[60] = 1; // record count
+        let bytes = header.repeat(2000);
+        file.write_at(&bytes, 0).unwrap();
+        let found = |bytes_max| search(&*file, (0, bytes.len() as FilePos), (0, 3), bytes_max).unwrap();
+        assert!(matches!(found(1 << 20), Search::GaveUp), "a few of a thousand candidates");
+        assert!(matches!(found(u64::MAX), Search::Nothing));
     }
 
     #[test]

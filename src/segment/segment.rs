@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use super::indexes::{Indexer, Indexes};
 use super::names::{SegmentFile, segment_path};
 use super::reader::{Readers, SegmentReader};
-use super::scan::{ScanOffsets, announces_batch, scan_whole};
 use crate::record::Batch;
 use crate::sync::{Arc, ArcSwapOption, AtomicBool, AtomicU64, CachePadded, Mutex, Ordering, Weak};
-use crate::sys::{AppendFile, Disk, DiskFile, Evict, Eviction, Mapping, OpenFiles, OpenMode, WriteFailure};
+use crate::sys::{AppendFile, Disk, Evict, Eviction, Mapping, OpenFiles, OpenMode, WriteFailure, replace_with_copy};
 use crate::types::{FilePos, Offset, Timestamp};
 
 /// A `.log` file with its indexes. One writer appends to the active one; readers use all of them without a lock.
@@ -18,18 +17,18 @@ use crate::types::{FilePos, Offset, Timestamp};
 /// [sealed](Segment::seal); any other one is closed again when too many are open, and opened at its next use.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    place: SegmentPlace,
+    pub(super) place: SegmentPlace,
     /// End of what has been written. Raised by the writer, after the bytes and their index entries.
-    written: CachePadded<AtomicEnd>,
+    pub(super) written: CachePadded<AtomicEnd>,
     /// End of what readers may see: `written`, or behind it while a sync is due. Raised by whoever moves the high
     /// watermark. Each end has its own cache line: readers poll this one while the writer moves the other.
     visible: CachePadded<AtomicEnd>,
     /// The mapped bytes and the indexes, while the segment is open. Changed under `files`; a stale value is one of the same
     /// bytes.
-    reader: ArcSwapOption<SegmentReader>,
+    pub(super) reader: ArcSwapOption<SegmentReader>,
     /// Whether it was read since somebody wanted to close it.
     used: AtomicBool,
-    files: Mutex<Files>,
+    pub(super) files: Mutex<Files>,
     /// Whether the directory entry of the `.log` file is known to be durable. Set by [`sync`](Segment::sync); a stale
     /// `false` costs one sync more.
     entry_synced: AtomicBool,
@@ -37,12 +36,12 @@ pub(crate) struct Segment {
 
 /// How the files of a segment stand.
 #[derive(Debug, Default)]
-struct Files {
+pub(super) struct Files {
     /// The `.log` file of a segment that is written to. `None`: the content is durable and the index files say the same as
     /// the indexes.
     written: Option<Arc<AppendFile>>,
     /// Whether another process may be appending: the map has room to grow and stays.
-    followed: bool,
+    pub(super) followed: bool,
     /// The largest timestamp, once it was asked for, of a segment that is not written to.
     largest_timestamp: Option<Option<(Timestamp, u32)>>,
     /// Whether the names are gone. Another segment may have them by now.
@@ -53,7 +52,7 @@ struct Files {
 
 impl Files {
     /// What a new reader shares with those that are there.
-    fn readers(&mut self) -> Arc<Readers> {
+    pub(super) fn readers(&mut self) -> Arc<Readers> {
         self.readers.upgrade().unwrap_or_else(|| {
             let readers = Arc::new(Readers);
             self.readers = Arc::downgrade(&readers);
@@ -70,15 +69,6 @@ pub(crate) struct SegmentWriter {
     indexer: Indexer,
     /// Whether the file is to get its room before the next append.
     wants_room: bool,
-}
-
-/// What shows the appends of another process. There is one at a time.
-#[derive(Debug)]
-pub(crate) struct SegmentFollower {
-    reader: Arc<SegmentReader>,
-    mapping: Arc<Mapping>,
-    file: Arc<dyn DiskFile>,
-    indexer: Indexer,
 }
 
 /// Where a segment lives and how it is indexed.
@@ -103,6 +93,8 @@ pub(crate) struct Room {
     pub(crate) capacity: FilePos,
     /// `preallocate`: whether the file has all of them from the beginning.
     pub(crate) preallocate: bool,
+    /// Whether the topic promises more than that records survive the process.
+    pub(crate) promises: bool,
 }
 
 /// A place between two batches: the offset that comes next, and the position where it will be.
@@ -123,7 +115,8 @@ impl Segment {
         let disk = Arc::clone(&place.disk);
         let file = disk.open(&path, OpenMode::Create)?;
         let end = End { offset: place.base, file_pos: 0 };
-        let created = AppendFile::new((&disk, path.clone()), Some(file), (0, room.capacity), &place.open_files);
+        let created =
+            AppendFile::new((&disk, path.clone()), Some(file), (0, room.capacity), room.promises, &place.open_files);
         let created = created.and_then(|file| if room.preallocate { file.reserve().map(|()| file) } else { Ok(file) });
         let file = Arc::new(created.map_err(|error| match disk.remove_file(&path) {
             Ok(()) => error,
@@ -226,7 +219,12 @@ impl Segment {
         let mut files = self.files.lock();
         let end = self.written();
         let SegmentPlace { disk, open_files, .. } = &self.place;
-        let opened = AppendFile::new((disk, self.path()), None, (end.file_pos, room.capacity), open_files)?;
+        if disk.entry(&self.path())?.names > 1 {
+            // A backup has it, too, which must not see what is appended here.
+            replace_with_copy(&**disk, &self.path(), u64::from(end.file_pos))?;
+        }
+        let capacity = (end.file_pos, room.capacity);
+        let opened = AppendFile::new((disk, self.path()), None, capacity, room.promises, open_files)?;
         let file = Arc::new(opened);
         let mapping = Arc::clone(file.mapping());
         let reader = Arc::new(SegmentReader::new(self.place.clone(), files.readers(), mapping, end, None));
@@ -251,7 +249,10 @@ impl Segment {
         let end = self.written();
         let file = self.files.lock().written.clone();
         if let Some(file) = file {
-            file.sync()?;
+            match file.sync() {
+                Err(_) if self.is_removed() => return Ok(end), // nobody needs it any more
+                synced => synced?,
+            }
             if !self.entry_synced.load(Ordering::Relaxed) {
                 self.place.disk.sync_dir(&self.place.dir)?;
                 self.entry_synced.store(true, Ordering::Relaxed);
@@ -267,11 +268,6 @@ impl Segment {
         file.map_or(Ok(()), |file| file.trim())
     }
 
-    /// Whether [`trim`](Segment::trim) has something to give back.
-    pub(crate) fn has_room(&self) -> bool {
-        self.files.lock().written.as_ref().is_some_and(|file| file.has_room())
-    }
-
     /// Makes a finished segment durable and writes its index files, unless that has been done. Nothing is appended
     /// meanwhile, and afterwards only by a new [`writer`](Segment::writer).
     pub(crate) fn seal(self: &Arc<Self>) -> io::Result<()> {
@@ -279,7 +275,8 @@ impl Segment {
             return Ok(());
         }
         self.sync()?;
-        if let Some(reader) = self.reader.load_full() {
+        let reader = self.reader.load_full().filter(|_| !self.is_removed());
+        if let Some(reader) = reader {
             self.place.write_indexes(reader.indexes());
         }
         self.files.lock().written = None;
@@ -306,60 +303,23 @@ impl Segment {
         Ok(largest.map(|(timestamp, relative)| (timestamp, self.base() + Offset::from(relative))))
     }
 
-    /// A segment that another process may be appending to, and what follows it. It begins empty.
-    pub(crate) fn follow(place: SegmentPlace, capacity: FilePos) -> io::Result<(Self, SegmentFollower)> {
-        let file = place.disk.open(&place.path(SegmentFile::Log), OpenMode::Read)?;
-        let end = End { offset: place.base, file_pos: 0 };
-        let mapping = Arc::new(Mapping::new(file.as_file(), capacity, 0)?);
-        let indexes = Some(Indexes::default());
-        let indexer = Indexer::new(place.index_interval);
-        let mut segment = Segment::open(place.clone(), end);
-        let files = segment.files.get_mut();
-        let reader = Arc::new(SegmentReader::new(place, files.readers(), Arc::clone(&mapping), end, indexes));
-        files.followed = true;
-        segment.reader.store(Some(Arc::clone(&reader)));
-        Ok((segment, SegmentFollower { reader, mapping, file, indexer }))
-    }
-
-    /// Shows what another process has appended by now: the batches that are whole. With `durable` they are made durable
-    /// before they are shown.
-    pub(crate) fn catch_up(&self, follower: &mut SegmentFollower, durable: bool) -> io::Result<()> {
-        let from = self.written();
-        let SegmentFollower { reader, mapping, file, indexer } = follower;
-        let len = FilePos::try_from(file.len()?).unwrap_or(FilePos::MAX).min(mapping.capacity());
-        if len <= from.file_pos || !announces_batch(&**file, from.file_pos)? {
-            return Ok(());
-        }
-        let offsets = ScanOffsets { base: self.base(), from: from.offset, gaps_below: self.place.gaps_below };
-        let indexes = reader.indexes();
-        let found = scan_whole(&**file, (from.file_pos, len), offsets, |file_pos, batch| {
-            indexer.note(self.base(), file_pos, batch, indexes);
-        })?;
-        if found.valid_end == from.file_pos {
-            return Ok(());
-        }
-        if durable {
-            file.sync()?;
-        }
-        mapping.publish(found.valid_end);
-        let end = End { offset: found.next_offset, file_pos: found.valid_end };
-        self.written.raise(self.base(), end);
-        self.show(end);
-        Ok(())
-    }
-
-    /// Nobody appends any more: the segment is one like any other, and ends where the next one begins.
-    pub(crate) fn end_following(self: &Arc<Self>, next_base: Offset) {
-        let end = End { offset: next_base, ..self.written() };
-        self.written.raise(self.base(), end);
-        self.show(end);
-        self.files.lock().followed = false;
-        self.note_open();
-    }
-
     /// The time of the last change of the `.log` file.
     pub(crate) fn modified(&self) -> io::Result<Timestamp> {
         self.place.disk.open(&self.path(), OpenMode::Read)?.modified()
+    }
+
+    fn is_removed(&self) -> bool {
+        self.files.lock().removed
+    }
+
+    /// Whether the content is durable and the index files say the same as the indexes.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.files.lock().written.is_none()
+    }
+
+    /// Has the next sync make the name durable, too.
+    pub(crate) fn forget_entry(&self) {
+        self.entry_synced.store(false, Ordering::Relaxed);
     }
 
     /// Whether the bytes are mapped for the next reader.
@@ -372,6 +332,7 @@ impl Segment {
     pub(crate) fn retire(&self) -> Weak<Readers> {
         let mut files = self.files.lock();
         files.removed = true;
+        files.written = None;
         let readers = files.readers.clone();
         drop(files);
         self.reader.store(None);
@@ -455,7 +416,7 @@ impl SegmentPlace {
 /// An [`End`] in one word, so that offset and position always belong together: the offset, minus the segment's base,
 /// above the position. Both only grow, hence so does the word.
 #[derive(Debug)]
-struct AtomicEnd(AtomicU64);
+pub(super) struct AtomicEnd(AtomicU64);
 
 impl AtomicEnd {
     fn new(base: Offset, end: End) -> Self {
@@ -463,7 +424,7 @@ impl AtomicEnd {
     }
 
     /// Release: whoever loads the new end sees the bytes and index entries before it.
-    fn raise(&self, base: Offset, end: End) {
+    pub(super) fn raise(&self, base: Offset, end: End) {
         self.0.fetch_max(pack(base, end), Ordering::Release);
     }
 

@@ -24,9 +24,6 @@ pub(crate) struct AppendFile {
     /// Held for the length of an append, so that two of them can never write to the same place; whether the file may be
     /// longer than what was appended: the room behind is zeros.
     writing: Mutex<HasRoom>,
-    /// Held for the length of a sync; whether one has failed. The system reports a failed write-back to one caller only:
-    /// a second sync, at the same time or later, would succeed without the bytes being there.
-    sync_failed: Mutex<bool>,
 }
 
 /// Where a file is, and its handle while it is open.
@@ -38,6 +35,14 @@ struct Handle {
     file: Mutex<Option<Arc<dyn DiskFile>>>,
     /// Whether it was used since somebody wanted to take it away.
     used: AtomicBool,
+    /// Whether something was written since the last sync began.
+    dirty: AtomicBool,
+    /// Held for the length of a sync; whether one has failed. The system reports a failed write-back to one caller only:
+    /// a second sync, at the same time or later, would succeed without the bytes being there.
+    sync_failed: Mutex<bool>,
+    /// Whether the handle is synced before it is taken away. A process that follows this one syncs the file, too, and a
+    /// handle that is opened after that is not told of a write-back that failed before.
+    syncs_before_close: bool,
 }
 
 impl Handle {
@@ -60,9 +65,25 @@ impl Handle {
     }
 }
 
+impl Handle {
+    /// Syncs what is open; `None` if somebody is at it. A failure is what every later sync gets.
+    fn try_sync(&self) -> Option<()> {
+        let mut failed = self.sync_failed.try_lock()?;
+        let file = self.file.try_lock()?.clone();
+        self.dirty.store(false, Ordering::Release);
+        if let Some(file) = file {
+            *failed |= file.sync().is_err();
+        }
+        Some(())
+    }
+}
+
 impl Evict for Handle {
     fn try_evict(&self) -> Eviction {
         if self.used.swap(false, Ordering::Relaxed) {
+            return Eviction::Keep;
+        }
+        if self.syncs_before_close && self.dirty.load(Ordering::Acquire) && self.try_sync().is_none() {
             return Eviction::Keep;
         }
         match self.file.try_lock() {
@@ -92,11 +113,12 @@ impl AppendFile {
     /// Takes the file at `path`, of which the first `len` bytes are there and final, and reserves room for `capacity`.
     /// A file that is shorter than `len` is an error: its missing bytes must not be touched through the map.
     ///
-    /// `file` is its handle, if it is open.
+    /// `file` is its handle, if it is open; `syncs_before_close` says that syncs promise something.
     pub(crate) fn new(
         (disk, path): (&Arc<dyn Disk>, PathBuf),
         file: Option<Arc<dyn DiskFile>>,
         (len, capacity): (FilePos, FilePos),
+        syncs_before_close: bool,
         open_files: &Arc<OpenFiles>,
     ) -> io::Result<Self> {
         let handle = Arc::new(Handle {
@@ -105,6 +127,9 @@ impl AppendFile {
             open_files: Arc::clone(open_files),
             file: Mutex::new(file),
             used: AtomicBool::new(true),
+            dirty: AtomicBool::new(false),
+            sync_failed: Mutex::new(false),
+            syncs_before_close,
         });
         if handle.file.lock().is_some() {
             handle.note();
@@ -116,7 +141,7 @@ impl AppendFile {
         }
         let mapping = Arc::new(Mapping::new(file.as_file(), capacity.max(len), len)?);
         let writing = Mutex::new(HasRoom(file_len > u64::from(len)));
-        Ok(AppendFile { handle, mapping, writing, sync_failed: Mutex::new(false) })
+        Ok(AppendFile { handle, mapping, writing })
     }
 
     /// Gives the file the room on the disk that it can grow to: appends then find it there, and a sync has no new length
@@ -148,11 +173,6 @@ impl AppendFile {
         Ok(())
     }
 
-    /// Whether the file may be longer than what was appended.
-    pub(crate) fn has_room(&self) -> bool {
-        *self.writing.lock() == HasRoom(true)
-    }
-
     /// The bytes that have been appended.
     pub(crate) fn mapping(&self) -> &Arc<Mapping> {
         &self.mapping
@@ -174,6 +194,7 @@ impl AppendFile {
             .filter(|end| *end <= self.capacity())
             .ok_or_else(|| WriteFailure::Undone(io::Error::from(io::ErrorKind::FileTooLarge)))?;
         let file = self.handle.get().map_err(WriteFailure::Undone)?;
+        self.handle.dirty.store(true, Ordering::Release);
         if let Err(error) = file.write_at(bytes, u64::from(start)) {
             // A part of the bytes may be there. Nobody can see it, and the next append must not find it: what was
             // reserved goes with it, and the file grows like one without room from here on.
@@ -192,11 +213,12 @@ impl AppendFile {
     /// Makes everything appended before the call durable. After a failure every later call fails, too, and the file
     /// must not be appended to.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        let mut failed = self.sync_failed.lock();
+        let mut failed = self.handle.sync_failed.lock();
         if *failed {
             return Err(io::Error::other("an earlier sync of the file failed"));
         }
         let file = self.handle.get()?; // no handle is no failed sync
+        self.handle.dirty.store(false, Ordering::Release);
         file.sync().inspect_err(|_| *failed = true)
     }
 }
@@ -211,7 +233,7 @@ mod tests {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let path = dir.path().join("x.log");
         disk.open(&path, OpenMode::Create).unwrap();
-        let file = AppendFile::new((&disk, path), None, (0, capacity), &OpenFiles::new(1, 1)).unwrap();
+        let file = AppendFile::new((&disk, path), None, (0, capacity), true, &OpenFiles::new(1, 1)).unwrap();
         (dir, file)
     }
 
@@ -272,7 +294,7 @@ mod tests {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let path = dir.path().join("x.log");
         std::fs::write(&path, b"good and stale").unwrap();
-        let file = AppendFile::new((&disk, path.clone()), None, (4, 100), &OpenFiles::new(1, 1)).unwrap();
+        let file = AppendFile::new((&disk, path.clone()), None, (4, 100), true, &OpenFiles::new(1, 1)).unwrap();
         file.reserve().unwrap();
         let content = std::fs::read(&path).unwrap();
         assert!(content.starts_with(b"good") && content[4..].iter().all(|byte| *byte == 0), "{content:?}");
@@ -287,7 +309,7 @@ mod tests {
             .map(|number| {
                 let path = dir.path().join(number.to_string());
                 let file = disk.open(&path, OpenMode::Create).unwrap();
-                AppendFile::new((&disk, path), Some(file), (0, 1000), &open_files).unwrap()
+                AppendFile::new((&disk, path), Some(file), (0, 1000), true, &open_files).unwrap()
             })
             .collect();
         for round in 0..10u8 {

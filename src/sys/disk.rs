@@ -103,6 +103,8 @@ pub(crate) struct DiskEntry {
     pub(crate) len: u64,
     /// What tells the file from another one that has its name later.
     pub(crate) inode: u64,
+    /// Names that the file has.
+    pub(crate) names: u64,
 }
 
 /// The file system of the machine.
@@ -140,6 +142,7 @@ impl Disk for RealDisk {
             is_dir: metadata.is_dir(),
             len: metadata.len(),
             inode: metadata.ino(),
+            names: metadata.nlink(),
         })
     }
 
@@ -262,6 +265,28 @@ pub(crate) fn write_atomically(disk: &dyn Disk, path: &Path, content: &[u8]) -> 
     file.write_at(content, 0)?;
     file.sync()?;
     drop(file);
+    disk.rename(&beside, path)?;
+    disk.sync_dir(dir)
+}
+
+/// Puts a copy of its first `len` bytes in the place of the file at `path`. Other names of the file, and maps of it, keep
+/// all of its bytes. Durable when it returns.
+pub(crate) fn replace_with_copy(disk: &dyn Disk, path: &Path, len: u64) -> io::Result<()> {
+    const PIECE: u64 = 256 * 1024;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let beside = dir.join("thalweg.tmp");
+    let (file, copy) = (disk.open(path, OpenMode::Read)?, disk.open(&beside, OpenMode::Create)?);
+    let (mut piece, mut at) = (vec![0; PIECE as usize], 0);
+    while at < len {
+        let Some(room) = piece.get_mut(..(len - at).min(PIECE) as usize) else { break };
+        let read = file.read_at(room, at)?;
+        let Some(bytes) = room.get(..read).filter(|bytes| !bytes.is_empty()) else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        copy.write_at(bytes, at)?;
+        at += read as u64;
+    }
+    copy.sync()?;
     disk.rename(&beside, path)?;
     disk.sync_dir(dir)
 }

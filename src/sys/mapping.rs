@@ -16,7 +16,8 @@ use crate::types::FilePos;
 /// What makes the slices sound, and who upholds it: bytes below the published end are never written again and never
 /// cut off while the map lives. [`AppendFile`](super::AppendFile), the only one that writes to a mapped file, writes
 /// behind the published end only and has no way to shrink the file below it; the lock of the data directory keeps
-/// other brokers out. A process that only reads publishes batches that it found whole, which the owner never cuts off. What would break it: somebody who edits or truncates files of an open data directory by hand, or a
+/// other brokers out. A process that only reads, through [`FollowedFile`](super::FollowedFile), publishes batches that it
+/// found whole, and maps finished segments; the owner shortens neither in place, but puts another file under their name. What would break it: somebody who edits or truncates files of an open data directory by hand, or a
 /// medium that loses a page (the process then gets SIGBUS).
 #[derive(Debug)]
 pub(crate) struct Mapping {
@@ -29,7 +30,7 @@ pub(crate) struct Mapping {
 impl Mapping {
     /// Maps `capacity` bytes of `file`, of which `published` are there and final. A capacity beyond the end of the
     /// file reserves address space for growth; it costs no memory.
-    pub(crate) fn new(file: &File, capacity: FilePos, published: FilePos) -> io::Result<Self> {
+    pub(super) fn new(file: &File, capacity: FilePos, published: FilePos) -> io::Result<Self> {
         debug_assert!(published <= capacity);
         let len = capacity.max(1) as usize; // a map of no bytes is an error on every system
         // SAFETY: the map is private to this struct and `slice` is the only way into it; see the contract above for
@@ -54,7 +55,7 @@ impl Mapping {
     }
 
     /// Bytes that may be read.
-    pub(crate) fn published(&self) -> FilePos {
+    pub(super) fn published(&self) -> FilePos {
         self.published.load(Ordering::Acquire)
     }
 

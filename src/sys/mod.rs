@@ -14,14 +14,18 @@ mod bounded;
 mod disk;
 #[cfg(test)]
 mod faulty;
+mod followed_file;
 mod lock;
 #[allow(unsafe_code, reason = "the one place, with the proof beside each block")]
 mod mapping;
 
 pub(crate) use append_file::{AppendFile, WriteFailure};
 pub(crate) use bounded::{Evict, Eviction, OpenFiles};
-pub(crate) use disk::{Disk, DiskEntry, DiskFile, OpenMode, RealDisk, is_out_of_handles, write_atomically};
+pub(crate) use disk::{
+    Disk, DiskEntry, DiskFile, OpenMode, RealDisk, is_out_of_handles, replace_with_copy, write_atomically,
+};
 #[cfg(test)]
 pub(crate) use faulty::{Faults, FaultyDisk};
+pub(crate) use followed_file::FollowedFile;
 pub(crate) use lock::{DirectoryLock, LockFailure};
 pub(crate) use mapping::Mapping;

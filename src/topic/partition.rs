@@ -250,7 +250,17 @@ impl Partition {
     /// [`wake_waiters`](Partition::wake_waiters), which the caller calls when it holds no lock any more.
     pub(crate) fn append(self: &Arc<Self>, batch: &mut [u8], synced_by_caller: bool) -> Result<Appended> {
         let log = self.log()?;
-        let appended = log.append(batch, self.clock.now()).or_else(|error| self.unless_deleted(Err(error)))?;
+        let appended = match log.append(batch, self.clock.now()) {
+            Ok(appended) => appended,
+            Err(error) => {
+                if log.has_unsealed() {
+                    // It rolled before it failed.
+                    self.seal_requested.store(true, Ordering::Release);
+                    self.request_flush(Flush::Now, RETRY_AFTER);
+                }
+                return self.unless_deleted(Err(error));
+            }
+        };
         if appended.rolled {
             self.seal_requested.store(true, Ordering::Release);
         }

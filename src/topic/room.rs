@@ -11,7 +11,7 @@ use super::topic::Topic;
 use super::topic_name::is_internal;
 use super::topics::Topics;
 use crate::error::{Error, Result};
-use crate::log::{OldestSegment, Usage};
+use crate::log::Usage;
 use crate::sync::Arc;
 
 impl Topics {
@@ -91,14 +91,14 @@ impl<'a> Dropping<'a> {
         let Dropping { usage, partitions, moved, refused } = self;
         let look = |number: usize| {
             let oldest = partitions.get(number)?.oldest_segment(is_active)?;
-            Some(Reverse((oldest.timestamp, number, oldest.base)))
+            Some(Reverse((oldest.timestamp, number, oldest)))
         };
         let mut by_age: BinaryHeap<_> = (0..partitions.len()).filter_map(look).collect();
         while bytes_to_keep < usage.bytes() {
-            let Some(Reverse((timestamp, number, base))) = by_age.pop() else { return };
+            let Some(Reverse((_, number, oldest))) = by_age.pop() else { return };
             let Some(partition) = partitions.get(number) else { return };
             moved.insert(number);
-            match partition.remove_oldest(OldestSegment { base, timestamp }) {
+            match partition.remove_oldest(oldest) {
                 // A segment that took the place of the active one is the newest of all.
                 Ok(_) if is_active => {}
                 Ok(_) => by_age.extend(look(number)),

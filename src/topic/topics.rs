@@ -1,6 +1,7 @@
 //! All topics of a data directory.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::opening::Opening;
 use super::partition::Partition;
@@ -119,7 +120,7 @@ impl Topics {
     pub(crate) fn enforce_retention(&self) -> (Removed, Result<()>) {
         let (mut removed, mut outcome) = (Removed::default(), Ok(()));
         for partition in self.all().iter().flat_map(|topic| &topic.partitions) {
-            match partition.enforce_retention() {
+            match guarded(partition, || partition.enforce_retention()) {
                 Ok(some) => {
                     removed.segments += some.segments;
                     removed.bytes += some.bytes;
@@ -140,7 +141,7 @@ impl Topics {
     /// Does what is to be done every now and then in every partition. What fails is tried again the next time.
     pub(crate) fn tick(&self) {
         for partition in self.all().iter().flat_map(|topic| &topic.partitions) {
-            let _ = partition.tick();
+            let _ = guarded(partition, || partition.tick());
         }
     }
 
@@ -154,4 +155,14 @@ impl Topics {
         self.waiters.wake_all();
         outcome
     }
+}
+
+/// Does something for a partition in the background. A panic harms that partition, which takes no more appends, and keeps
+/// nobody from seeing to the others.
+fn guarded<T>(partition: &Partition, run: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        let reason = "the background work panicked: nothing more is accepted; open the broker again";
+        partition.fail(reason);
+        Err(Error::storage(reason).in_partition(partition.name()))
+    })
 }

@@ -178,3 +178,39 @@ fn append_and_retain(broker: &Broker, count: Offset) -> Offset {
     }
     count
 }
+
+#[test]
+fn segments_that_grow_beyond_the_setting_they_were_opened_with_are_followed() {
+    let store = Store::new();
+    let broker = store.open_with_topic(1, fast().internal_segment_bytes(5_000));
+    let reader = ReadOnlyBroker::open(store.dir.path()).unwrap();
+    let partition = reader.partition(&tp(0)).unwrap();
+    send_each(&broker, (0..3).map(|_| vec![7; 1000]));
+    assert_eq!(partition.high_watermark().unwrap(), 3);
+    broker.alter_topic("t", fast().internal_segment_bytes(50_000)).unwrap();
+    let (mut at, mut seen) = (0, Vec::new());
+    let producer = producer(&broker);
+    for _ in 0..150 {
+        producer.send(ProducerRecord::new("t", &vec![7; 1000][..]).partition(0)).unwrap().wait().unwrap();
+        let end = partition.high_watermark().unwrap();
+        while at < end {
+            let records = partition.fetch(at, &FetchOptions::new()).unwrap().decode(true).unwrap();
+            seen.extend(records.iter().map(|record| record.offset()));
+            at = records.next_offset();
+        }
+    }
+    assert_eq!(seen, (0..153).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_was_deleted_is_not_read() {
+    let store = Store::new();
+    let broker = store.open_with_topic(1, fast());
+    let reader = ReadOnlyBroker::open(store.dir.path()).unwrap();
+    let partition = reader.partition(&tp(0)).unwrap();
+    send_each(&broker, (0..10).map(|_| vec![7; 10]));
+    assert_eq!(partition.high_watermark().unwrap(), 10);
+    broker.partition(&tp(0)).unwrap().delete_records(5).unwrap();
+    let outcome = partition.fetch(0, &FetchOptions::new()).map(|f| f.decode(true).unwrap().len());
+    assert!(outcome.as_ref().is_err_and(|e| matches!(e.kind(), ErrorKind::OffsetOutOfRange { .. })), "{outcome:?}");
+}

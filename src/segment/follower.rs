@@ -1,0 +1,83 @@
+//! A segment that another process appends to.
+
+use std::io;
+
+use super::indexes::{Indexer, Indexes};
+use super::names::SegmentFile;
+use super::reader::SegmentReader;
+use super::scan::{ScanOffsets, announces_batch, scan_whole};
+use super::segment::{End, Segment, SegmentPlace};
+use crate::sync::Arc;
+use crate::sys::FollowedFile;
+use crate::types::FilePos;
+
+/// A segment that another process appends to, and what shows its appends. There is one at a time.
+#[derive(Debug)]
+pub(crate) struct SegmentFollower {
+    segment: Arc<Segment>,
+    reader: Arc<SegmentReader>,
+    file: FollowedFile,
+    indexer: Indexer,
+    /// Whether the name of the file is known to be durable.
+    entry_synced: bool,
+}
+
+impl SegmentFollower {
+    /// Begins with an empty segment that has room for `capacity` bytes.
+    pub(crate) fn new(place: SegmentPlace, capacity: FilePos) -> io::Result<Self> {
+        let file = FollowedFile::open(&*place.disk, &place.path(SegmentFile::Log), capacity)?;
+        let end = End { offset: place.base, file_pos: 0 };
+        let indexer = Indexer::new(place.index_interval);
+        let mut segment = Segment::open(place.clone(), end);
+        let files = segment.files.get_mut();
+        let indexes = Some(Indexes::default());
+        let reader = Arc::new(SegmentReader::new(place, files.readers(), Arc::clone(file.mapping()), end, indexes));
+        files.followed = true;
+        segment.reader.store(Some(Arc::clone(&reader)));
+        Ok(SegmentFollower { segment: Arc::new(segment), reader, file, indexer, entry_synced: false })
+    }
+
+    /// The segment.
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    /// Whether a file of `len` bytes is more than there is room for.
+    pub(crate) fn is_too_small_for(&self, len: FilePos) -> bool {
+        self.file.mapping().capacity() < len
+    }
+
+    /// Shows what another process has appended by now: the batches that are whole. With `durable` they are made durable
+    /// before they are shown.
+    pub(crate) fn catch_up(&mut self, durable: bool) -> io::Result<()> {
+        let (from, place) = (self.segment.written(), &self.segment.place);
+        let file = self.file.file();
+        let len = FilePos::try_from(file.len()?).unwrap_or(FilePos::MAX).min(self.file.mapping().capacity());
+        if len <= from.file_pos || !announces_batch(file, from.file_pos)? {
+            return Ok(());
+        }
+        let offsets = ScanOffsets { base: place.base, from: from.offset, gaps_below: place.gaps_below };
+        let found = scan_whole(file, (from.file_pos, len), offsets, |_, _| {})?;
+        if found.valid_end == from.file_pos {
+            return Ok(());
+        }
+        if durable {
+            self.file.sync()?;
+            if !self.entry_synced {
+                place.disk.sync_dir(&place.dir)?;
+                self.entry_synced = true;
+            }
+        }
+        self.file.publish(found.valid_end)?;
+        let end = End { offset: found.next_offset, file_pos: found.valid_end };
+        // Last, so that an error above leaves nothing half done.
+        let (mut at, indexes) = (from.file_pos, self.reader.indexes());
+        while let Ok(Some(batch)) = self.reader.batch_at(at, end) {
+            self.indexer.note(place.base, at, &batch, indexes);
+            at += batch.size() as FilePos;
+        }
+        self.segment.written.raise(place.base, end);
+        self.segment.show(end);
+        Ok(())
+    }
+}
