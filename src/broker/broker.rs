@@ -114,7 +114,10 @@ impl Broker {
         let place = TopicPlace { dir: path.into(), disk, open_files, usage, clock: Arc::clone(&clock), flusher };
         let (topics, mut recovery) = Topics::open(place, directory.clean)?;
         let topics = Arc::new(topics);
-        let (coordinator, clamped) = Coordinator::open(Arc::clone(&topics), Arc::clone(&clock), directory.clean)?;
+        // A cut can come after a close in order, too: the device may have lost what was durable.
+        let is_cut = |name: &_| recovery.partitions.iter().any(|found| found.cut.is_some() && found.partition == *name);
+        let may_have_lost = |partition: &_| !directory.clean || is_cut(partition);
+        let (coordinator, clamped) = Coordinator::open(Arc::clone(&topics), Arc::clone(&clock), may_have_lost)?;
         threads
             .clean(Arc::clone(&topics), Arc::clone(&clock), Schedule::new(&config, began))
             .map_err(|error| Error::io("start the background threads of", path, error))?;

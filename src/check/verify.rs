@@ -76,6 +76,10 @@ impl DirectoryCheck<'_> {
     fn check_names(&mut self) {
         const KNOWN: [&str; 3] = [LOCK, META_PROPERTIES, CLEAN_SHUTDOWN];
         for DiskEntry { name, is_dir, .. } in &self.directory.entries {
+            if *is_dir && (KNOWN.contains(&name.as_str()) || topic_of_file(name).is_some()) {
+                self.find(Severity::Error, name, "a directory, where a file should be");
+                continue;
+            }
             if *is_dir && parse_partition_dir(name).is_some() || !is_dir && topic_of_file(name).is_some() {
                 continue;
             }
@@ -128,6 +132,12 @@ impl DirectoryCheck<'_> {
             self.check_topic(topic, file.as_ref(), &there);
         }
         for (topic, there) in partitions {
+            for number in (0..there.last().copied().unwrap_or(0)).take(there.len() + 100) {
+                if there.binary_search(&number).is_err() {
+                    let what = "missing below others of a topic without a file; the next open cannot use it";
+                    self.find(Severity::Warning, &TopicPartition::new(topic, number).to_string(), what);
+                }
+            }
             for number in &there {
                 let what = "a partition without the file of its topic; the next open adopts it if it holds records";
                 self.find(Severity::Note, &TopicPartition::new(topic, *number).to_string(), what);

@@ -39,14 +39,18 @@ pub(crate) struct Coordinator {
 
 impl Coordinator {
     /// Replays `__consumer_offsets`, if it is there. Also returns the number of committed offsets that lay behind the
-    /// end of their partition and were set back to it: after a crash such an offset counts records that were lost, after
-    /// a clean close somebody wanted it there.
+    /// end of their partition and were set back to it: where `may_have_lost` says that the end of the partition may be
+    /// gone, such an offset counts records that were lost; elsewhere somebody wanted it there.
     ///
     /// # Errors
     ///
     /// Why such an offset could not be set back. Nothing may be appended then: once the log has grown past the offset,
     /// nobody could tell any more, and the group would pass over records.
-    pub(crate) fn open(topics: Arc<Topics>, clock: Arc<dyn Clock>, clean: bool) -> Result<(Self, usize)> {
+    pub(crate) fn open(
+        topics: Arc<Topics>,
+        clock: Arc<dyn Clock>,
+        may_have_lost: impl Fn(&TopicPartition) -> bool,
+    ) -> Result<(Self, usize)> {
         let mut coordinator = Coordinator {
             topics,
             clock,
@@ -61,12 +65,14 @@ impl Coordinator {
                 coordinator.failed.insert(partition.name().partition(), error);
             }
         }
-        let clamped = if clean { 0 } else { coordinator.clamp()? };
+        let clamped = coordinator.clamp(may_have_lost)?;
         Ok((coordinator, clamped))
     }
 
-    fn clamp(&self) -> Result<usize> {
-        let log_end = |partition: &TopicPartition| self.topics.partition(partition).ok()?.log_end().ok();
+    fn clamp(&self, may_have_lost: impl Fn(&TopicPartition) -> bool) -> Result<usize> {
+        let log_end = |partition: &TopicPartition| {
+            may_have_lost(partition).then(|| self.topics.partition(partition).ok()?.log_end().ok())?
+        };
         let records = self.machine.lock().clamp(log_end, self.clock.now());
         let count = records.len();
         for (group, record) in records {

@@ -35,7 +35,7 @@ pub(super) fn finish_replacement(place: &LogPlace, names: &[String]) -> Result<u
     }
     let entries = place.disk.list(&place.dir).map_err(|error| refused("list the directory", error))?;
     let steps = plan(place, &entries)?;
-    let count = steps.len();
+    let count = steps.iter().filter(|step| !matches!(step, Step::Sync)).count();
     carry_out(place, steps).map_err(|error| refused("finish the replacement of segments in", error))?;
     Ok(count)
 }
@@ -44,6 +44,9 @@ pub(super) fn finish_replacement(place: &LogPlace, names: &[String]) -> Result<u
 enum Step {
     Remove(String),
     Rename(String, String),
+    /// What was done before is on the disk before anything that follows. Without it a power cut could leave a file that a
+    /// replacement covers beside the replacement, when nothing says any more that it was one.
+    Sync,
 }
 
 fn plan(place: &LogPlace, entries: &[DiskEntry]) -> Result<Vec<Step>> {
@@ -54,8 +57,13 @@ fn plan(place: &LogPlace, entries: &[DiskEntry]) -> Result<Vec<Step>> {
     let uncommitted_from = ends_in(CLEANED).map(|(base, _)| base).min().unwrap_or(Offset::MAX);
     let mut steps = Vec::new();
     let swaps: Vec<_> = ends_in(SWAP).filter(|(base, _)| *base < uncommitted_from).collect();
-    let taken_back = ends_in(SWAP).filter(|(base, _)| uncommitted_from <= *base).chain(ends_in(CLEANED));
+    let taken_back = ends_in(SWAP).filter(|(base, _)| uncommitted_from <= *base);
     steps.extend(taken_back.map(|(_, entry)| Step::Remove(entry.name.clone())));
+    steps.push(Step::Sync);
+    // From the last base on: the smallest one says what was not committed.
+    steps.extend(
+        ends_in(CLEANED).map(|(_, entry)| Step::Remove(entry.name.clone())).collect::<Vec<_>>().into_iter().rev(),
+    );
     let logs = swaps.iter().filter(|(_, entry)| entry.name.ends_with(".log.swap"));
     let covered =
         logs.map(|(base, entry)| Ok((*base, end_of(place, entry, *base)?))).collect::<Result<BTreeMap<_, _>>>()?;
@@ -66,6 +74,7 @@ fn plan(place: &LogPlace, entries: &[DiskEntry]) -> Result<Vec<Step>> {
         // The `.swap` of a base is renamed over its old file; removing that first is what Kafka does, too.
         steps.extend(replaced.map(|entry| Step::Remove(entry.name.clone())));
     }
+    steps.push(Step::Sync);
     for (_, entry) in swaps {
         let name = entry.name.strip_suffix(SWAP).unwrap_or(&entry.name).to_owned();
         steps.push(Step::Rename(entry.name.clone(), name));
@@ -79,6 +88,7 @@ fn carry_out(place: &LogPlace, steps: Vec<Step>) -> io::Result<()> {
         match step {
             Step::Remove(name) => place.disk.remove_file(&place.dir.join(name))?,
             Step::Rename(from, to) => place.disk.rename(&place.dir.join(from), &place.dir.join(to))?,
+            Step::Sync => place.disk.sync_dir(&place.dir)?,
         }
     }
     place.disk.sync_dir(&place.dir)

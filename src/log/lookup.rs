@@ -4,7 +4,7 @@ use super::log::Log;
 use super::read::Unreadable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Batch, Malformed, RecordIter};
-use crate::segment::{DamageAt, End, Segment};
+use crate::segment::{DamageAt, End, Segment, bad_offsets, follows};
 use crate::sync::Arc;
 use crate::types::{FilePos, NO_TIMESTAMP, Offset, Timestamp};
 
@@ -156,7 +156,13 @@ impl Log {
         };
         let mut inflated = Vec::new();
         let mut at = begin(&reader).map_err(corrupt)?;
+        // Where it begins in the middle, that batch has been looked at.
+        let mut expected = (at == 0).then(|| segment.base());
         while let Some(batch) = reader.batch_at(at, end).map_err(corrupt)? {
+            if expected.is_some_and(|expected| !follows(&batch, expected, self.place.gaps_below)) {
+                return Err(corrupt(DamageAt { file_pos: at, malformed: bad_offsets(&batch) }));
+            }
+            expected = Some(batch.next_offset());
             if !batch.is_control() {
                 let found = look(&batch, &mut inflated).map_err(|malformed| match malformed {
                     Malformed::UnsupportedCompression(codec) => Error::new(ErrorKind::UnsupportedCompression { codec })

@@ -39,6 +39,8 @@ mod follow;
 mod interleaved_tests;
 mod leader_epochs;
 mod leftovers;
+#[cfg(test)]
+mod leftovers_tests;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod log;
 mod lookup;

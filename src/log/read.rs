@@ -210,7 +210,14 @@ impl Log {
             let taken = self.take(segment, &mut fetched, &mut left, at_least_one, end);
             let whole = match taken {
                 Ok(goes_on) if !goes_on || fetched.next_offset >= end_offset => return Ok(fetched),
-                Ok(_) => segments.peek().map_or(Ok(()), |next| self.check_gap(segment, next.base())),
+                Ok(_) => match segments.peek().map(|next| next.base()) {
+                    Some(next) => match self.damage_between(fetched.next_offset, next) {
+                        Some(error) if fetched.slices.is_empty() => return Err(error.clone()),
+                        Some(_) => return Ok(fetched),
+                        None => self.check_gap(segment, next),
+                    },
+                    None => Ok(()),
+                },
                 Err(unreadable) => Err(unreadable),
             };
             if let Err(unreadable) = whole {
@@ -229,6 +236,11 @@ impl Log {
             fetched.next_offset = offset.max(end.offset);
         }
         Ok(fetched)
+    }
+
+    /// The damage that opening found between two offsets. Where gaps are allowed nothing else tells it from one.
+    fn damage_between(&self, from: Offset, to: Offset) -> Option<&Error> {
+        self.damaged.iter().find(|damaged| from <= damaged.from && damaged.from < to).map(|damaged| &damaged.error)
     }
 
     /// Whether the batches of `segment` reach up to the next one. Records between them are missing, unless compaction may

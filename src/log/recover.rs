@@ -95,6 +95,7 @@ impl Log {
             epochs,
             recovery,
             damaged: Vec::new(),
+            made: Vec::new(),
             stale: checkpoint.is_none(),
         };
         let trusted = if left_by == LeftBy::Close { recovering.trust_checkpoint(last) } else { None };
@@ -103,9 +104,10 @@ impl Log {
             None => recovering.scan(&found)?,
         };
         let start = recovering.start(&segments);
-        let Recovering { recovery, stale, .. } = recovering;
+        let Recovering { recovery, stale, made, .. } = recovering;
         let is_damaged = !start.damaged.is_empty();
         if !is_damaged {
+            made.iter().for_each(|(segment, indexes)| segment.write_indexes(indexes));
             for stray in strays {
                 let _ = place.disk.remove_file(&stray); // ignored while it is there
             }
@@ -184,6 +186,8 @@ pub(super) struct Recovering<'a> {
     pub(super) recovery: PartitionRecovery,
     /// What cannot be read and was left as it is.
     damaged: Vec<DamagedRange>,
+    /// Indexes of segments that were walked. Their files are written if nothing is left as it is.
+    made: Vec<(SegmentPlace, Indexes)>,
     /// Whether the checkpoint has to be written anew before anything is appended.
     stale: bool,
 }
@@ -257,16 +261,12 @@ impl Recovering<'_> {
                 end.offset = next_base.unwrap_or(end.offset);
             }
             segments.push(Arc::new(Segment::open(scanned.place.clone(), end)));
-            let is_refused = match found {
-                Some(found) => !self.decide(found, &scanned, behind)?,
-                None => false,
-            };
-            if let Some(indexes) = scanned.indexes.as_ref().filter(|_| !is_refused) {
-                scanned.place.write_indexes(indexes);
-            }
-            if is_refused {
+            if let Some(found) = found
+                && !self.decide(found, &scanned, behind)?
+            {
                 segments.extend(self.open_behind_damage(behind)?);
             }
+            self.made.extend(scanned.indexes.map(|indexes| (scanned.place, indexes)));
             if found.is_some() {
                 break;
             }

@@ -89,6 +89,7 @@ impl SegmentReader {
         let entry = entry.filter(|entry| entry.relative_offset <= relative);
         let entry = self.checked(entry, end);
         let (mut file_pos, mut expected) = entry.map_or((0, self.base()), |(at, batch)| (at, batch.base_offset()));
+        let mut astray = None;
         while let Some(batch) = self.batch_at(file_pos, end)? {
             let follows = follows(&batch, expected, self.place.gaps_below);
             let next =
@@ -97,10 +98,14 @@ impl SegmentReader {
                 let found = Some((file_pos, batch));
                 return if follows { Ok(found) } else { Err(DamageAt { file_pos, malformed: bad_offsets(&batch) }) };
             }
+            if !follows {
+                astray.get_or_insert(DamageAt { file_pos, malformed: bad_offsets(&batch) });
+            }
             file_pos += batch.size() as FilePos;
             expected = next;
         }
-        Ok(None)
+        // Behind a batch that does not follow the count may be too low: then the offset is there, and was passed over.
+        astray.map_or(Ok(None), Err)
     }
 
     /// The last place between two batches that is at most `limit` bytes behind the beginning of `first`, but not before

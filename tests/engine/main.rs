@@ -12,6 +12,7 @@ mod corruption;
 mod damage;
 mod fetch;
 mod groups;
+mod hostile;
 mod list_offset;
 mod open;
 mod preallocate;
