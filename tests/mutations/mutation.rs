@@ -58,7 +58,7 @@ impl Mutation {
                 return true;
             }
             Mutation::NoPermission => {
-                fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+                fs::set_permissions(path, fs::Permissions::from_mode(0o0)).unwrap();
                 return true;
             }
             changed => changed.bytes(good),
@@ -151,6 +151,6 @@ pub(crate) fn is_root() -> bool {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x");
     fs::write(&path, "x").unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
     fs::read(path).is_ok()
 }
