@@ -134,7 +134,12 @@ impl PartitionCheck<'_> {
     fn check_other(&mut self, entry: &DiskEntry, segments: &[(Offset, u64)]) {
         let path = self.path(&entry.name);
         if entry.is_dir {
-            return self.find(Finding::new(Severity::Note, path, "a directory that is not known here"));
+            let (severity, what) = match classify(&entry.name) {
+                FileKind::Unknown | FileKind::Leftover => (Severity::Note, "a directory that is not known here"),
+                FileKind::Segment(SegmentFile::Log, _) => (Severity::Error, "a directory, where a segment should be"),
+                _ => (Severity::Warning, "a directory, where a file should be"),
+            };
+            return self.find(Finding::new(severity, path, what));
         }
         let finding = match classify(&entry.name) {
             FileKind::Segment(SegmentFile::Log, _) | FileKind::Checkpoint => None,

@@ -73,7 +73,7 @@ fn a_time_index_entry_with_another_time_hides_no_record() {
         let store = store(OnCorruption::Fail);
         let index = store.file("00000000000000000000.timeindex");
         let at = fs::read(&index).unwrap().len() - from_end + 7;
-        change(&index, at, |byte| *byte -= 5); // still larger than the one before
+        change(&index, at, |byte| *byte = byte.wrapping_sub(15)); // below the time of the batch before, above the entry's
         let broker = store.open();
         let partition = broker.partition(&tp(0)).unwrap();
         for time in 1000..1290 {
@@ -173,4 +173,15 @@ fn a_directory_in_place_of_a_file_is_found_by_both() {
             Err(error) => assert_eq!(error.file(), Some(path.as_path()), "{error}"),
         }
     }
+}
+
+#[test]
+fn a_directory_in_place_of_a_segment_that_nothing_vouches_for_is_seen() {
+    let store = store(OnCorruption::Fail);
+    let last = segments(&store).pop().unwrap();
+    fs::remove_file(store.file("thalweg-checkpoint")).unwrap();
+    fs::remove_file(&last).unwrap();
+    fs::create_dir(&last).unwrap();
+    let found = verify(store.dir.path()).unwrap();
+    assert!(found.findings.iter().any(|found| found.file == last && found.severity == Severity::Error), "{found}");
 }

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use thalweg::OnCorruption;
+
 use crate::content::Content;
 use crate::look::{Case, OUTCOMES, Outcome};
 use crate::mutation::{Extent, Mutation, mutations};
@@ -90,7 +92,11 @@ fn jobs(content: &Arc<Content>, extent: Extent, salt: usize) -> Vec<Job> {
     match extent {
         Extent::Sampled(count) => {
             let step = (jobs.len() / count).max(1);
-            jobs.into_iter().skip(salt % step).step_by(step).collect()
+            let all_of_one = content.name == "closed" && content.on_corruption == OnCorruption::Fail;
+            let is_tried = |(at, job): &(usize, Job)| {
+                (at + salt).is_multiple_of(step) || all_of_one && job.mutation.is_of_the_whole_file()
+            };
+            jobs.into_iter().enumerate().filter(is_tried).map(|(_, job)| job).collect()
         }
         _ => jobs,
     }

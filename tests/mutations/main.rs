@@ -11,6 +11,7 @@ mod content;
 mod files;
 mod look;
 mod mutation;
+mod take_part;
 
 use campaign::{Table, run};
 use look::Outcome;
@@ -27,7 +28,7 @@ fn no_change_of_a_file_gives_a_wrong_record() {
     for (number, content) in content::own().into_iter().chain([content::kafkas()]).enumerate() {
         let title = format!("{}, on.corruption={:?}", content.name, content.on_corruption);
         let extent = match content.on_corruption {
-            _ if !all => Extent::Sampled(60),
+            _ if !all => Extent::Sampled(45),
             OnCorruption::Fail => Extent::Full,
             _ => Extent::Bytes,
         };

@@ -45,6 +45,11 @@ impl Mutation {
         }
     }
 
+    /// Whether it asks nothing of the file's content.
+    pub(crate) fn is_of_the_whole_file(&self) -> bool {
+        matches!(self, Mutation::Missing | Mutation::Empty | Mutation::Directory | Mutation::NoPermission)
+    }
+
     /// Changes the file at `path`, which holds `good`. Whether that makes a difference.
     pub(crate) fn apply(&self, path: &Path, good: &[u8]) -> bool {
         let bad = match self {
