@@ -194,7 +194,6 @@ impl AppendFile {
             .filter(|end| *end <= self.capacity())
             .ok_or_else(|| WriteFailure::Undone(io::Error::from(io::ErrorKind::FileTooLarge)))?;
         let file = self.handle.get().map_err(WriteFailure::Undone)?;
-        self.handle.dirty.store(true, Ordering::Release);
         if let Err(error) = file.write_at(bytes, u64::from(start)) {
             // A part of the bytes may be there. Nobody can see it, and the next append must not find it: what was
             // reserved goes with it, and the file grows like one without room from here on.
@@ -206,6 +205,7 @@ impl AppendFile {
                 Err(_) => WriteFailure::Torn(error),
             });
         }
+        self.handle.dirty.store(true, Ordering::Release);
         self.mapping.publish(end);
         Ok(start)
     }
