@@ -77,8 +77,9 @@ impl Broker {
     /// # Errors
     ///
     /// [`InvalidTopic`](crate::ErrorKind::InvalidTopic) for a topic that belongs to the engine,
-    /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition), and what the disk answers. Then the topic
-    /// is there as before; or it is gone and something is left of it, which keeps its name from being free: the same
+    /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition),
+    /// [`IllegalState`](crate::ErrorKind::IllegalState) while there are directories of partitions that the topic does not
+    /// have and that somebody put there, and what the disk answers. Then the topic is there as before; or it is gone and something is left of it, which keeps its name from being free: the same
     /// call goes on with it, or the next open.
     pub fn delete_topic(&self, name: &str) -> Result<()> {
         self.check_change(name)?;
@@ -357,5 +358,69 @@ mod tests {
             producer.send(ProducerRecord::new("t", "v").partition(1)).unwrap().wait().unwrap();
             assert_eq!(waiting.join().unwrap(), 1);
         });
+    }
+
+    #[test]
+    fn a_commit_that_failed_after_it_was_written_does_not_come_back_for_a_new_topic() {
+        let dir = tempfile::tempdir().unwrap();
+        let (broker, faults) = open(dir.path());
+        broker.engine().topics.create(OFFSETS_TOPIC, 1, TopicConfig::new()).unwrap();
+        broker.create_topic("t", 1, TopicConfig::new()).unwrap();
+        let mut consumer = broker.consumer(ConsumerConfig::new().group_id("g")).unwrap();
+        *faults.next_sync.lock() = Some(std::io::ErrorKind::Other);
+        consumer.commit_sync_offsets(&[(TopicPartition::new("t", 0), OffsetAndMetadata::new(7))]).unwrap_err();
+        assert_eq!(committed(&broker, "t"), None);
+        // After a failed sync nothing can be written that forgets it, so the name is not free until that is read again.
+        broker.delete_topic("t").unwrap_err();
+        assert!(broker.topic("t").is_err());
+        broker.create_topic("t", 1, TopicConfig::new()).unwrap_err();
+        drop(consumer);
+        let _ = broker.close();
+        let (broker, _) = open(dir.path());
+        assert!(broker.recovery().failed.is_empty(), "{}", broker.recovery());
+        create_with_records(&broker);
+        broker.close().unwrap();
+        let (broker, _) = open(dir.path());
+        assert_eq!(committed(&broker, "t"), None);
+    }
+
+    fn create_with_records(broker: &Broker) {
+        broker.create_topic("t", 1, TopicConfig::new()).unwrap();
+        let producer = broker.producer(ProducerConfig::new()).unwrap();
+        for _ in 0..10 {
+            producer.send(ProducerRecord::new("t", "v")).unwrap().wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_a_deleted_topic_keeps_a_copy_from_being_made() {
+        let mut refused = 0;
+        for changes in 0..20 {
+            let dir = tempfile::tempdir().unwrap();
+            let (broker, faults) = open(&dir.path().join("data"));
+            prepare(&broker);
+            *faults.changes_left.lock() = Some(changes);
+            if broker.delete_topic("t").is_ok() || broker.topic("t").is_ok() {
+                continue;
+            }
+            *faults.changes_left.lock() = None;
+            let copy = dir.path().join("copy");
+            let error = broker.checkpoint(&copy).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::IllegalState { .. }), "{error}");
+            assert!(error.to_string().contains("deleted topic t"), "{error}");
+            refused += 1;
+            let finished = broker.delete_topic("t").is_ok();
+            let broker = if finished {
+                broker
+            } else {
+                drop(broker); // after a failed sync of what forgets the commits only that helps
+                open(&dir.path().join("data")).0
+            };
+            broker.checkpoint(&copy).unwrap();
+            let (copy, _) = open(&copy);
+            copy.create_topic("t", 1, TopicConfig::new()).unwrap();
+            assert_eq!(committed(&copy, "t"), None);
+        }
+        assert!(refused > 0);
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::directory::DataDirectory;
+use super::directory::{DataDirectory, sync_parents};
 use crate::error::{Error, Result};
 use crate::log::copy_file;
 use crate::sys::{Disk, OpenMode};
@@ -23,10 +23,8 @@ pub(super) fn copy_directory(directory: &DataDirectory, topics: &Topics, target:
     check_free(directory, &target)?;
     let beside = beside(&target);
     let copied = build(directory, topics, &beside).and_then(|report| {
-        let parent = beside.parent().unwrap_or(Path::new("/"));
-        disk.rename(&beside, &target)
-            .and_then(|()| disk.sync_dir(parent))
-            .map_err(|error| Error::io("rename the checkpoint to", &target, error))?;
+        disk.rename(&beside, &target).map_err(|error| Error::io("rename the checkpoint to", &target, error))?;
+        sync_parents(disk, &target)?;
         Ok(report)
     });
     if copied.is_err() {
@@ -37,15 +35,30 @@ pub(super) fn copy_directory(directory: &DataDirectory, topics: &Topics, target:
 
 /// The target must be missing or empty, and not a part of what is copied.
 fn check_free(directory: &DataDirectory, target: &Path) -> Result<()> {
-    if target.starts_with(&directory.path) {
-        return Err(Error::illegal_argument("the checkpoint cannot lie in the data directory").at_file(target));
-    }
+    check_outside(directory, target)?;
     match directory.disk.list(target) {
         Ok(entries) if entries.is_empty() => Ok(()),
         Ok(_) => Err(Error::io("write the checkpoint to", target, io::ErrorKind::DirectoryNotEmpty.into())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::io("write the checkpoint to", target, error)),
     }
+}
+
+/// What lies in the data directory, by whatever path, would be a part of what is copied.
+fn check_outside(directory: &DataDirectory, path: &Path) -> Result<()> {
+    if real(path).starts_with(real(&directory.path)) {
+        return Err(Error::illegal_argument("the checkpoint cannot lie in the data directory").at_file(path));
+    }
+    Ok(())
+}
+
+/// The path without links, as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    let resolved = path.ancestors().find_map(|there| {
+        let rest = path.strip_prefix(there).ok()?;
+        Some(there.canonicalize().ok()?.join(rest))
+    });
+    resolved.unwrap_or_else(|| path.to_owned())
 }
 
 /// A name beside `target` that nobody else has: two calls at the same time do not get in each other's way.
@@ -58,6 +71,7 @@ fn beside(target: &Path) -> PathBuf {
 fn build(directory: &DataDirectory, topics: &Topics, beside: &Path) -> Result<CheckpointReport> {
     let disk = &*directory.disk;
     disk.create_dir(beside).map_err(|error| Error::io("create", beside, error))?;
+    check_outside(directory, beside)?; // with its parents made, ".." may lead elsewhere
     let report = topics.copy_to(beside)?;
     let meta = beside.join(META_PROPERTIES);
     copy_file(disk, &directory.path.join(META_PROPERTIES), &meta)

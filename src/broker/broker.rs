@@ -306,4 +306,18 @@ mod tests {
         let copy = Broker::open(&target).unwrap();
         assert_eq!(copy.partition(&TopicPartition::new("t", 0)).unwrap().log_end().unwrap(), 30);
     }
+
+    #[test]
+    fn the_names_of_all_directories_that_a_checkpoint_makes_are_durable() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = FaultyDisk::default();
+        let faults = disk.faults();
+        let broker = Broker::open_on(&dir.path().join("data"), Arc::new(disk), Arc::new(SystemClock)).unwrap();
+        let syncs = |target: &str| {
+            *faults.dir_syncs_left.lock() = Some(1000);
+            broker.checkpoint(dir.path().join(target)).unwrap();
+            faults.dir_syncs_left.lock().take().unwrap()
+        };
+        assert_eq!(syncs("backup") - syncs("a/b/c/backup"), 3);
+    }
 }

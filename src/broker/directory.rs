@@ -52,17 +52,7 @@ impl DataDirectory {
     }
 
     fn mark_as_ours(&self) -> Result<()> {
-        // The directory and its parents may have been made by this call or by one that was cut short: their names must
-        // not get lost with what is acknowledged in them. What we may not open we cannot have made.
-        for (distance, parent) in self.path.ancestors().skip(1).enumerate() {
-            match self.disk.sync_dir(parent) {
-                Ok(()) => {}
-                Err(error) if distance == 0 && error.kind() != io::ErrorKind::PermissionDenied => {
-                    return Err(Error::io("sync", parent, error));
-                }
-                Err(_) => break,
-            }
-        }
+        sync_parents(&*self.disk, &self.path)?;
         let [cluster, directory] = [Uuid::new_v4(), Uuid::new_v4()].map(id_text);
         let text = format!("version=1\nnode.id=0\ncluster.id={cluster}\ndirectory.id={directory}\n");
         let path = self.path.join(META_PROPERTIES);
@@ -88,6 +78,22 @@ impl DataDirectory {
         write_atomically(&*self.disk, &path, b"{\"version\":0,\"brokerEpoch\":-1}")
             .map_err(|error| Error::io("write", &path, error))
     }
+}
+
+/// Makes the name of a directory durable, and those of its parents, which may have been made with it, by this call or by
+/// one that was cut short: they must not get lost with what is acknowledged in them. What we may not open we cannot have
+/// made.
+pub(super) fn sync_parents(disk: &dyn Disk, path: &Path) -> Result<()> {
+    for (distance, parent) in path.ancestors().skip(1).enumerate() {
+        match disk.sync_dir(parent) {
+            Ok(()) => {}
+            Err(error) if distance == 0 && error.kind() != io::ErrorKind::PermissionDenied => {
+                return Err(Error::io("sync", parent, error));
+            }
+            Err(_) => break,
+        }
+    }
+    Ok(())
 }
 
 fn list(path: &Path, disk: &dyn Disk) -> Result<Vec<String>> {

@@ -55,6 +55,16 @@ pub(super) fn classify(name: &str) -> FileKind {
     if is_leftover { FileKind::Leftover } else { FileKind::Unknown }
 }
 
+/// Whether a file is part of a replacement of segments, or of a removal, which was cut short and which the next open
+/// finishes. Rule: log.md 11.
+pub(super) fn is_of_replacement(name: &str) -> bool {
+    let former = [".cleaned", ".swap", ".deleted"].iter().find_map(|ending| name.strip_suffix(ending));
+    former.is_some_and(|former| {
+        let kind = classify(former);
+        matches!(kind, FileKind::Segment(..) | FileKind::AbortedTransactions(_) | FileKind::ProducerSnapshot)
+    })
+}
+
 /// Segments of a log, by base, with their lengths, and what only has the name of one: an empty file between others is what
 /// a failed roll left.
 pub(super) fn segments(entries: &[DiskEntry]) -> (Vec<(Offset, u64)>, Vec<Offset>) {
@@ -110,6 +120,20 @@ mod tests {
             ("00000000000000000007.log.1.corrupt.x", FileKind::Unknown),
         ] {
             assert_eq!(classify(name), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn replacements_are_those_of_files_that_a_log_has() {
+        for (name, expected) in [
+            ("00000000000000000007.log.swap", true),
+            ("00000000000000000007.txnindex.cleaned", true),
+            ("00000000000000000007.snapshot.deleted", true),
+            ("00000000000000000007.log.corrupt", false),
+            ("7.log.swap", false),
+            ("notes.deleted", false),
+        ] {
+            assert_eq!(is_of_replacement(name), expected, "{name}");
         }
     }
 }

@@ -8,9 +8,6 @@ use crate::sync::Arc;
 use crate::sys::{DirectoryLock, Disk, DiskEntry, LockFailure, OpenMode};
 use crate::topic::{CLEAN_SHUTDOWN, LOCK, marks_data_directory};
 
-/// Longest small file that is read: longer than any that the engine writes.
-const SMALL_MAX: u64 = 1 << 20;
-
 /// A data directory with its lock.
 #[derive(Debug)]
 pub(super) struct ClosedDirectory {
@@ -55,19 +52,10 @@ impl ClosedDirectory {
     }
 }
 
-/// The content of a small file, cut off where no such file is longer.
-pub(super) fn read_small(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
-    read_up_to(disk, path, SMALL_MAX)
-}
-
 /// The content of a file of up to 2 GiB.
 pub(super) fn read_whole(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
-    read_up_to(disk, path, i32::MAX as u64)
-}
-
-fn read_up_to(disk: &dyn Disk, path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
     let file = disk.open(path, OpenMode::Read)?;
-    let len = usize::try_from(file.len()?.min(len_max)).unwrap_or(usize::MAX);
+    let len = usize::try_from(file.len()?.min(i32::MAX as u64)).unwrap_or(usize::MAX);
     let mut content = vec![0; len];
     let read = file.read_at(&mut content, 0)?;
     content.truncate(read);

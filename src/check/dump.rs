@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::classify::{FileKind, classify};
-use super::closed_directory::{read_small, read_whole};
+use super::closed_directory::read_whole;
 use super::dump_log::dump_log;
 use super::dump_side::{dump_offset_index, dump_snapshot, dump_text, dump_time_index, dump_txn_index};
 use crate::error::{Error, ErrorKind, Result};
@@ -102,7 +102,7 @@ fn dump_file(disk: &dyn Disk, path: &Path, options: &DumpOptions, out: &mut dyn 
             return Ok(Err(error));
         }
         Ok(match kind {
-            _ if is_text => dump_text(&read_small(disk, path).map_err(opened)?, out),
+            _ if is_text => dump_text(&whole()?, out),
             FileKind::Segment(SegmentFile::Log, base) => dump_log(&*file, (base, 0), options, out),
             FileKind::SideFile(base, file_pos) => dump_log(&*file, (base, file_pos), options, out),
             FileKind::Segment(SegmentFile::OffsetIndex, base) => dump_offset_index(&whole()?, base, out),

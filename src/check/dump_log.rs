@@ -92,7 +92,7 @@ impl LogDump<'_> {
     }
 
     fn damage(&mut self, at: FilePos, why: &str) -> io::Result<()> {
-        writeln!(self.out, "damage at position: {} {why}", self.ahead + u64::from(at))
+        writeln!(self.out, "damage at position: {} {why}", self.ahead.saturating_add(u64::from(at)))
     }
 
     fn batch(&mut self, at: FilePos) -> io::Result<()> {
@@ -100,7 +100,7 @@ impl LogDump<'_> {
         let is_valid = batch.verify_crc().is_ok();
         let follows = self.expected <= batch.base_offset();
         self.expected = batch.next_offset().max(self.base);
-        write_batch(&batch, self.ahead + u64::from(at), is_valid, self.out)?;
+        write_batch(&batch, self.ahead.saturating_add(u64::from(at)), is_valid, self.out)?;
         if !follows {
             writeln!(self.out, "| the base offset is not behind the batch before")?;
         }

@@ -56,7 +56,7 @@ impl IndexCheck {
     pub(super) fn note(&mut self, file_pos: FilePos, batch: &Batch<'_>) {
         let (file_pos, last) = (i64::from(file_pos), batch.last_offset());
         while let Some(entry) = self.offsets.peek().filter(|entry| entry.key <= file_pos) {
-            let offset = self.base + entry.relative;
+            let offset = self.base.saturating_add(entry.relative);
             self.offsets.judge(match (entry.key == file_pos, offset == last) {
                 (true, true) => Ok(()),
                 (true, false) => {
@@ -66,8 +66,8 @@ impl IndexCheck {
             });
         }
         let is_larger = batch.max_timestamp() > self.largest;
-        while let Some(entry) = self.times.peek().filter(|entry| self.base + entry.relative <= last) {
-            let offset = self.base + entry.relative;
+        while let Some(entry) = self.times.peek().filter(|entry| self.base.saturating_add(entry.relative) <= last) {
+            let offset = self.base.saturating_add(entry.relative);
             let carries = is_larger && entry.key == batch.max_timestamp() && batch.base_offset() <= offset;
             self.times.within += usize::from(carries && offset != last);
             self.times.judge(if carries {

@@ -224,7 +224,9 @@ mod tests {
     use super::*;
     use crate::broker::Broker;
     use crate::config::{ProducerConfig, TopicConfig};
+    use crate::log::Checkpoint;
     use crate::producer::ProducerRecord;
+    use crate::segment::SegmentFile;
     use crate::sys::FaultyDisk;
     use crate::types::Durability;
 
@@ -289,5 +291,85 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Takes back what is damaged in [`damaged`].
+    fn heal(dir: &Path, end: Offset) {
+        let log = dir.join(format!("t-0/{:020}.log", end - 1));
+        let mut content = fs::read(&log).unwrap();
+        content[69 + 65] ^= 1;
+        fs::write(log, content).unwrap();
+    }
+
+    /// Ends a repair after each number of changes, opens what it left, and repairs again. `prepare` gets the directory of
+    /// [`damaged`] and the offset of its damage.
+    fn check_going_on(prepare: impl Fn(&Path, Offset), options: &RepairOptions, expected: &[Offset]) {
+        for changes in 0.. {
+            let (dir, damage) = damaged();
+            prepare(dir.path(), damage);
+            let disk = FaultyDisk::default();
+            let faults = disk.faults();
+            faults.breaks.store(true, crate::sync::Ordering::SeqCst);
+            faults.pretends.store(true, crate::sync::Ordering::SeqCst);
+            *faults.changes_left.lock() = Some(changes);
+            let _ = repair_on(dir.path(), Arc::new(disk), options);
+            let is_enough = faults.are_changes_left();
+            if !is_enough {
+                drop(Broker::open(dir.path()).unwrap());
+                let disk = FaultyDisk::default();
+                disk.faults().pretends.store(true, crate::sync::Ordering::SeqCst);
+                let report = repair_on(dir.path(), Arc::new(disk), options).unwrap();
+                assert!(report.left.is_empty(), "{changes}: {report}");
+            }
+            let end = open_log_end(dir.path()).unwrap();
+            assert!(expected.contains(&end), "{changes}: {end}");
+            if is_enough {
+                assert!(changes > 5);
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn a_cut_that_was_asked_for_goes_on() {
+        for offset in [3, 8, 0] {
+            let options = RepairOptions::new().truncate_to(TopicPartition::new("t", 0), offset);
+            check_going_on(heal, &options, &[offset]);
+            check_going_on(|_, _| {}, &options, &[offset]); // in front of damage
+        }
+    }
+
+    #[test]
+    fn a_log_that_begins_anew_goes_on_beginning() {
+        let below_the_start = |dir: &Path, _| {
+            let dir = dir.join("t-0");
+            let old = Checkpoint::load(&RealDisk, &dir).unwrap().unwrap();
+            Checkpoint { log_start: 29, ..old }.store(&RealDisk, &dir).unwrap();
+        };
+        check_going_on(below_the_start, &RepairOptions::new().cut_damage(true), &[29]);
+        let without_beginning = |dir: &Path, damage| {
+            heal(dir, damage);
+            for entry in RealDisk.list(&dir.join("t-0")).unwrap() {
+                if SegmentFile::Log.base_of(&entry.name).is_some_and(|base| base < damage - 1) {
+                    fs::remove_file(dir.join("t-0").join(entry.name)).unwrap();
+                }
+            }
+        };
+        let options = RepairOptions::new().truncate_to(TopicPartition::new("t", 0), 3);
+        check_going_on(without_beginning, &options, &[3]);
+    }
+
+    #[test]
+    fn what_was_lost_is_not_taken_for_a_cut_that_was_asked_for() {
+        let (dir, damage) = damaged();
+        heal(dir.path(), damage);
+        for entry in RealDisk.list(&dir.path().join("t-0")).unwrap() {
+            if SegmentFile::Log.base_of(&entry.name).is_some_and(|base| damage <= base) {
+                fs::remove_file(dir.path().join("t-0").join(entry.name)).unwrap();
+            }
+        }
+        let options = RepairOptions::new().truncate_to(TopicPartition::new("t", 0), 29);
+        let report = repair(dir.path(), &options).unwrap();
+        assert_eq!((report.steps.len(), report.left.len()), (0, 1), "{report}");
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::classify::segments;
+use super::classify::{is_of_replacement, segments};
 use super::finding::Severity;
 use super::repair::Repairing;
 use super::repair_log::LogDir;
@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::log::{CHECKPOINT_FILE, Checkpoint, LeaderEpochs};
 use crate::segment::{Damage, End, ScanOffsets, SegmentFile, scan, segment_path};
 use crate::sys::{Disk, OpenMode};
+use crate::topic::{TOPIC_FILE_EXTENSION, TopicFile, TopicState, read_text};
 use crate::types::{FilePos, Offset, TopicPartition};
 
 /// The repair of one partition.
@@ -35,8 +36,6 @@ struct Survey {
     damage: Option<String>,
     /// Whether that is zeros, and the next segment begins there: room that was reserved and not given back.
     is_room: bool,
-    /// The offset behind the last gap.
-    last_gap_end: Option<Offset>,
 }
 
 /// What is to become of a log.
@@ -56,11 +55,20 @@ impl<'r, 'a> PartitionRepair<'r, 'a> {
     pub(super) fn run(mut self) -> Result<()> {
         let disk = self.disk();
         let entries = disk.list(&self.dir).map_err(|error| self.refused("list", &self.dir, error))?;
+        if let Some(entry) = entries.iter().find(|entry| is_of_replacement(&entry.name)) {
+            let what =
+                "a replacement or removal of segments was cut short: open the directory first, which finishes it";
+            self.leave(&self.dir.join(&entry.name), what);
+            return Ok(());
+        }
         self.segments = segments(&entries).0;
         self.has_checkpoint_file = entries.iter().any(|entry| entry.name == CHECKPOINT_FILE);
         self.checkpoint = Checkpoint::load(disk, &self.dir)
             .map_err(|error| self.refused("read the checkpoint of", &self.dir, error))?;
-        let Some(survey) = self.survey()? else { return self.repair_empty() };
+        if self.segments.is_empty() {
+            return self.repair_empty();
+        }
+        let Some(survey) = self.survey()? else { return Ok(()) };
         if let Some(plan) = self.plan(&survey)? {
             self.carry_out(&survey, plan)?;
         }
@@ -71,32 +79,51 @@ impl<'r, 'a> PartitionRepair<'r, 'a> {
         &*self.repairing.directory.disk
     }
 
-    /// A log without a segment. Without a checkpoint as well it is none, and opening makes one.
+    /// A log without a segment. Without a checkpoint as well it is none, and opening makes one, unless its topic counts it.
     fn repair_empty(&mut self) -> Result<()> {
-        let Some(checkpoint) = self.checkpoint else { return Ok(()) };
-        let why = format!("all segments are gone, and the log went up to {} at least", checkpoint.log_end);
-        if !self.repairing.options.accept_loss {
-            self.leave(&self.dir.clone(), &format!("{why}; the option to accept the loss begins it anew at its start"));
+        let (offset, why) = match self.checkpoint {
+            Some(Checkpoint { log_start, log_end, .. }) => {
+                (log_start, format!("all segments are gone, and the log went up to {log_end} at least"))
+            }
+            None if self.is_in_use() => (0, "all segments and the checkpoint are gone".to_owned()),
+            None => return Ok(()),
+        };
+        let goes_on = self.checkpoint.map_or(Ok(false), |checkpoint| self.log_dir().is_restarting(checkpoint));
+        let goes_on = goes_on.map_err(|error| self.refused("read the leader epochs of", &self.dir, error))?;
+        if !self.repairing.options.accept_loss && !goes_on {
+            let what = format!("{why}; the option to accept the loss begins it anew at offset {offset}");
+            self.leave(&self.dir.clone(), &what);
             return Ok(());
         }
-        self.restart(checkpoint.log_start, &why)
+        self.restart(offset, &why)
+    }
+
+    /// Whether the file of the topic counts the partition.
+    fn is_in_use(&self) -> bool {
+        let path = self.repairing.directory.path.join(format!("{}{TOPIC_FILE_EXTENSION}", self.name.topic()));
+        let file = read_text(self.disk(), &path).ok().and_then(|text| TopicFile::from_text(&text).ok());
+        file.is_some_and(|file| file.state == TopicState::Live && self.name.partition() < file.partitions)
     }
 
     /// Walks the segments up to the first that is damaged or does not lead to the next, and removes index files that are
-    /// wrong.
+    /// wrong. `None` if one cannot be read, which is left as it is.
     fn survey(&mut self) -> Result<Option<Survey>> {
         let mut survey: Option<Survey> = None;
         for (at, (base, len)) in self.segments.clone().into_iter().enumerate() {
             let path = segment_path(&self.dir, base, SegmentFile::Log);
             let Some(short) = FilePos::try_from(len).ok().filter(|len| *len <= i32::MAX as FilePos) else {
-                return Err(
-                    Error::storage("a segment has less than 2^31 bytes: cut or remove it by hand").at_file(&path)
-                );
+                self.leave(&path, "a segment has less than 2^31 bytes: cut or remove it by hand");
+                return Ok(None);
             };
-            let walk = self.walk(base, short).map_err(|error| self.refused("read the segment", &path, error))?;
+            let walk = match self.walk(base, short) {
+                Ok(walk) => walk,
+                Err(error) => {
+                    self.leave(&path, &format!("it cannot be read: {error}"));
+                    return Ok(None);
+                }
+            };
             let next = self.segments.get(at + 1).map(|(next, _)| *next);
             let end = End { offset: walk.found.next_offset, file_pos: walk.found.valid_end };
-            let mut last_gap_end = walk.last_gap_end.or(survey.and_then(|survey| survey.last_gap_end));
             let damage = match (walk.found.damage, next) {
                 (Some(damage), _) => Some(damage.to_string()),
                 (None, Some(next)) if next < end.offset || (end.offset < next && self.gaps_below() <= end.offset) => {
@@ -104,13 +131,10 @@ impl<'r, 'a> PartitionRepair<'r, 'a> {
                 }
                 _ => None,
             };
-            if next.is_some_and(|next| end.offset < next) && damage.is_none() {
-                last_gap_end = next;
-            }
             self.remove_wrong_indexes(base, &walk)?;
             let is_damaged = damage.is_some();
             let is_room = walk.found.damage == Some(Damage::Zeros) && next == Some(end.offset);
-            survey = Some(Survey { last: at, end, damage, is_room, last_gap_end });
+            survey = Some(Survey { last: at, end, damage, is_room });
             if is_damaged {
                 break;
             }
@@ -155,23 +179,44 @@ impl<'r, 'a> PartitionRepair<'r, 'a> {
         Ok(())
     }
 
-    /// What is to be done; `None` if nothing may be done.
+    /// What is to be done; `None` if nothing may be done. A cut that was asked for comes first: damage behind it goes with
+    /// it.
     fn plan(&mut self, survey: &Survey) -> Result<Option<Plan>> {
-        let path = self.segment_path(survey.last);
-        let mut plan = Plan::Keep;
-        if let Some(damage) = &survey.damage {
-            let why = format!("{damage}, at byte {} and offset {}", survey.end.file_pos, survey.end.offset);
-            if self.repairing.options.cut_damage && !self.is_cut_by_opening(survey) {
-                plan = Plan::Cut { segment: survey.last, end: survey.end, why };
-            } else if !self.is_cut_by_opening(survey) {
-                self.leave(&path, &format!("{why}; the option to cut at damage ends the log there"));
-                return Ok(None);
-            }
-        }
         if let Some(cut) = self.plan_truncation(survey)? {
-            plan = cut;
+            return Ok(self.plan_start(survey, cut, true));
         }
-        Ok(self.plan_start(survey, plan))
+        let truncated = self.has_truncated(survey)?;
+        Ok(self.plan_end(survey).and_then(|plan| self.plan_start(survey, plan, truncated)))
+    }
+
+    fn plan_end(&mut self, survey: &Survey) -> Option<Plan> {
+        let Some(damage) = &survey.damage else { return Some(Plan::Keep) };
+        if self.is_cut_by_opening(survey) {
+            return Some(Plan::Keep);
+        }
+        let why = format!("{damage}, at byte {} and offset {}", survey.end.file_pos, survey.end.offset);
+        if self.repairing.options.cut_damage {
+            return Some(Plan::Cut { segment: survey.last, end: survey.end, why });
+        }
+        let path = self.segment_path(survey.last);
+        self.leave(&path, &format!("{why}; the option to cut at damage ends the log there"));
+        None
+    }
+
+    /// Whether the log ends where a former run, which was cut short, was asked to cut it, as this one is.
+    fn has_truncated(&self, survey: &Survey) -> Result<bool> {
+        let end = survey.end.offset;
+        if survey.damage.is_some() || self.asked_end().is_none_or(|offset| offset < end) {
+            return Ok(false);
+        }
+        let cut = self.log_dir().has_cut_at(end);
+        cut.map_err(|error| self.refused("read the leader epochs of", &self.dir, error))
+    }
+
+    /// The smallest offset at which the log is to be cut.
+    fn asked_end(&self) -> Option<Offset> {
+        let asked = self.repairing.options.truncate_to.iter().filter(|(name, _)| *name == self.name);
+        asked.map(|(_, offset)| *offset).min()
     }
 
     /// Whether the next open cuts the log there anyhow, or gives room back: at or behind the recovery point, in what it
@@ -188,12 +233,12 @@ impl<'r, 'a> PartitionRepair<'r, 'a> {
 
     /// The cut that was asked for by offset. Rule: log.md 11.1.
     fn plan_truncation(&self, survey: &Survey) -> Result<Option<Plan>> {
-        let asked = self.repairing.options.truncate_to.iter().filter(|(name, _)| *name == self.name);
-        let Some(offset) = asked.map(|(_, offset)| *offset).min().filter(|offset| *offset < survey.end.offset) else {
-            return Ok(None);
-        };
+        let end = survey.end.offset;
+        let is_before = |offset: &Offset| *offset < end || (*offset == end && survey.damage.is_some());
+        let Some(offset) = self.asked_end().filter(is_before) else { return Ok(None) };
         let why = format!("to be cut at offset {offset}");
-        let Some(segment) = self.segments.partition_point(|(base, _)| *base <= offset).checked_sub(1) else {
+        let walked = self.segments.get(..=survey.last).unwrap_or_default();
+        let Some(segment) = walked.partition_point(|(base, _)| *base <= offset).checked_sub(1) else {
             return Ok(Some(Plan::Restart { offset, why }));
         };
         let path = self.segment_path(segment);
@@ -216,18 +261,18 @@ impl<'r, 'a> PartitionRepair<'r, 'a> {
         Ok(end)
     }
 
-    /// Compares where the log will end and where it begins with what its checkpoint says.
-    fn plan_start(&mut self, survey: &Survey, plan: Plan) -> Option<Plan> {
+    /// Compares where the log will end and where it begins with what its checkpoint says. `truncated` is whether it ends
+    /// where it was asked to be cut.
+    fn plan_start(&mut self, survey: &Survey, plan: Plan, truncated: bool) -> Option<Plan> {
         let Some(checkpoint) = self.checkpoint else { return Some(plan) };
         let first_base = self.segments.first().map_or(0, |(base, _)| *base);
         let accepts = self.repairing.options.accept_loss;
         let (end, may_end_early) = match &plan {
-            Plan::Keep => (survey.end.offset, accepts || self.repairing.options.cut_damage),
+            Plan::Keep => (survey.end.offset, accepts || truncated || self.repairing.options.cut_damage),
             Plan::Cut { end, .. } => (end.offset, true),
             Plan::Restart { .. } => return Some(plan),
         };
         let file = self.dir.join(CHECKPOINT_FILE);
-        let truncated = self.repairing.options.truncate_to.iter().any(|(name, _)| *name == self.name);
         if end < checkpoint.recovery_point.max(checkpoint.log_start) && !may_end_early {
             let what = format!(
                 "the log ends at {end}, below its recovery point or start, {}; the option to accept the loss goes on \
@@ -267,7 +312,7 @@ impl<'r, 'a> PartitionRepair<'r, 'a> {
                 if !self.step(&path, what)? {
                     return Ok(());
                 }
-                let checkpoint = self.new_checkpoint(survey, segment, end);
+                let checkpoint = self.new_checkpoint(segment, end);
                 let at = self.segments.get(segment).copied().unwrap_or_default();
                 let behind = self.segments.get(segment + 1..).unwrap_or_default();
                 self.log_dir().cut(at, end, behind, checkpoint).map_err(|error| self.refused("cut", &path, error))
@@ -276,14 +321,16 @@ impl<'r, 'a> PartitionRepair<'r, 'a> {
     }
 
     /// The checkpoint of a log that ends in segment number `segment`.
-    fn new_checkpoint(&self, survey: &Survey, segment: usize, end: End) -> Checkpoint {
+    ///
+    /// A log without one comes from elsewhere: gaps may be anywhere in it, and its transactions are not ours. Opening
+    /// such a log puts the cleaner offset at its end, too.
+    fn new_checkpoint(&self, segment: usize, end: End) -> Checkpoint {
         let first_base = self.segments.first().map_or(0, |(base, _)| *base);
         let log_start = self.checkpoint.map_or(first_base, |checkpoint| checkpoint.log_start.max(first_base));
-        let gaps = self.checkpoint.map_or(survey.last_gap_end.unwrap_or(0), |checkpoint| checkpoint.cleaner_offset);
         Checkpoint {
             recovery_point: end.offset,
             log_start: log_start.min(end.offset),
-            cleaner_offset: gaps.min(end.offset),
+            cleaner_offset: self.gaps_below().min(end.offset),
             log_end: end.offset,
             active_base: self.segments.get(segment).map_or(0, |(base, _)| *base),
             active_size: end.file_pos,
@@ -293,18 +340,18 @@ impl<'r, 'a> PartitionRepair<'r, 'a> {
     /// Writes the checkpoint where it is damaged, or says what the segments do not have.
     fn correct_checkpoint(&mut self, survey: &Survey) -> Result<()> {
         let path = self.dir.join(CHECKPOINT_FILE);
-        let wanted = self.new_checkpoint(survey, survey.last, survey.end);
+        let wanted = self.new_checkpoint(survey.last, survey.end);
         let end = wanted.log_end;
         let (what, lost_end) = match self.checkpoint {
             None if self.has_checkpoint_file => {
                 let what = format!("damaged: written from the log, from {} to {end}", wanted.log_start);
                 (what, false)
             }
-            Some(old) if end < old.recovery_point => {
+            Some(old) if end < old.recovery_point.max(old.log_start) => {
                 let what = format!(
-                    "the log ends at {end}, below its recovery point, {}: it ends there from now on, and a new leader \
-                     epoch begins",
-                    old.recovery_point
+                    "the log ends at {end}, below its recovery point or start, {}: it ends there from now on, and a new \
+                     leader epoch begins",
+                    old.recovery_point.max(old.log_start)
                 );
                 (what, true)
             }

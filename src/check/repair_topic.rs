@@ -2,14 +2,14 @@
 
 use uuid::Uuid;
 
-use super::closed_directory::{ClosedDirectory, read_small};
+use super::closed_directory::{ClosedDirectory, read_whole};
 use super::repair::Repairing;
 use crate::config::{CleanupPolicy, TopicConfig};
 use crate::error::{Error, Result};
 use crate::sys::write_atomically;
 use crate::topic::{
     MAX_PARTITIONS, PARTITION_METADATA, TOPIC_FILE_EXTENSION, TopicFile, TopicState, id_in_partition_metadata,
-    is_internal,
+    is_internal, read_text,
 };
 use crate::types::TopicPartition;
 
@@ -25,8 +25,13 @@ pub(super) fn rebuild_topic_file(
 ) -> Result<()> {
     let ClosedDirectory { path, disk, .. } = repairing.directory;
     let path = path.join(format!("{topic}{TOPIC_FILE_EXTENSION}"));
-    let content = read_small(&**disk, &path).map_err(|error| Error::io("read the topic file", &path, error))?;
-    let Err(damage) = TopicFile::from_text(&String::from_utf8_lossy(&content)) else { return Ok(()) };
+    let content = read_whole(&**disk, &path).map_err(|error| Error::io("read the topic file", &path, error))?;
+    let text = String::from_utf8_lossy(&content);
+    let Err(damage) = TopicFile::from_text(&text) else { return Ok(()) };
+    if let Some(version) = TopicFile::foreign_version(&text) {
+        repairing.leave(None, &path, format!("it is whole, and of version {version}: open it with what wrote it"));
+        return Ok(());
+    }
     let own: Vec<_> = partitions.iter().filter(|partition| partition.topic() == topic).collect();
     let count = own.iter().map(|partition| partition.partition().saturating_add(1)).max();
     let Some(count) = count.filter(|count| *count <= MAX_PARTITIONS) else {
@@ -61,8 +66,7 @@ fn settings(topic: &str) -> TopicConfig {
 fn find_id(directory: &ClosedDirectory, partitions: &[&TopicPartition]) -> Uuid {
     let id_of = |partition: &&TopicPartition| {
         let path = directory.path.join(partition.to_string()).join(PARTITION_METADATA);
-        let content = read_small(&*directory.disk, &path).ok()?;
-        id_in_partition_metadata(&String::from_utf8_lossy(&content))
+        id_in_partition_metadata(&read_text(&*directory.disk, &path).ok()?)
     };
     partitions.iter().find_map(id_of).unwrap_or_else(Uuid::new_v4)
 }

@@ -37,8 +37,6 @@ pub(super) struct SegmentWalk {
     pub(super) found: Scan,
     /// Records in the part that holds, but for batches that could not be inflated.
     pub(super) records: u64,
-    /// The offset behind the last gap, if there are gaps.
-    pub(super) last_gap_end: Option<Offset>,
     /// What is wrong with batches that hold as such.
     pub(super) batch_findings: Vec<Finding>,
     /// What is wrong with the index files.
@@ -56,8 +54,8 @@ pub(super) fn walk_segment(file: &dyn DiskFile, place: &WalkPlace<'_>) -> io::Re
         batches.note(file_pos, batch);
     })?;
     let index_findings = indexes.finish(found.damage.is_none(), place.complete);
-    let (records, last_gap_end) = (batches.records, batches.last_gap_end);
-    Ok(SegmentWalk { found, records, last_gap_end, batch_findings: batches.finish(), index_findings })
+    let records = batches.records;
+    Ok(SegmentWalk { found, records, batch_findings: batches.finish(), index_findings })
 }
 
 /// Looks into batches whose checksum is right.
@@ -65,9 +63,7 @@ struct BatchCheck<'a> {
     place: &'a WalkPlace<'a>,
     path: PathBuf,
     buffer: Vec<u8>,
-    expected: Offset,
     records: u64,
-    last_gap_end: Option<Offset>,
     findings: Vec<Finding>,
     /// Batches that this build cannot inflate, and why.
     not_inflated: (u64, String),
@@ -81,9 +77,7 @@ impl<'a> BatchCheck<'a> {
             place,
             path,
             buffer: Vec::new(),
-            expected: place.base,
             records: 0,
-            last_gap_end: None,
             findings: Vec::new(),
             not_inflated: (0, String::new()),
             wrong_epochs: (0, None),
@@ -91,10 +85,6 @@ impl<'a> BatchCheck<'a> {
     }
 
     fn note(&mut self, file_pos: FilePos, batch: &Batch<'_>) {
-        if self.expected < batch.base_offset() {
-            self.last_gap_end = Some(batch.base_offset());
-        }
-        self.expected = batch.next_offset();
         self.note_epoch(file_pos, batch);
         let checked =
             batch.records_area(&mut self.buffer, self.place.inflated_max).and_then(|area| batch.check_records(area));

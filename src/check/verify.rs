@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::closed_directory::{ClosedDirectory, read_small};
+use super::closed_directory::ClosedDirectory;
 use super::finding::{Finding, Severity};
 use super::verification::Verification;
 use super::verify_partition::{PartitionPlace, verify_partition};
 use crate::error::Result;
 use crate::sync::Arc;
 use crate::sys::{Disk, DiskEntry, RealDisk};
-use crate::topic::{CLEAN_SHUTDOWN, LOCK, META_PROPERTIES, TEMPORARY, TopicFile, parse_partition_dir, topic_of_file};
+use crate::topic::{
+    CLEAN_SHUTDOWN, LOCK, META_PROPERTIES, TEMPORARY, TopicFile, TopicState, is_leftover, parse_partition_dir,
+    read_text, topic_of_file,
+};
 use crate::types::TopicPartition;
 
 /// Names that a Kafka broker leaves in its directory, and one of file systems.
@@ -101,9 +104,8 @@ impl DirectoryCheck<'_> {
             return self.find(Severity::Warning, META_PROPERTIES, "missing; the next open writes another");
         }
         let path = self.directory.path.join(META_PROPERTIES);
-        match read_small(&*self.directory.disk, &path) {
-            Ok(content) => {
-                let text = String::from_utf8_lossy(&content);
+        match read_text(&*self.directory.disk, &path) {
+            Ok(text) => {
                 let is_known = |line: &str| ["version=1", "version=0"].contains(&line.trim_end());
                 if !text.lines().any(is_known) {
                     self.find(Severity::Warning, META_PROPERTIES, "there is no known version in it");
@@ -124,12 +126,20 @@ impl DirectoryCheck<'_> {
         partitions.values_mut().for_each(|numbers| numbers.sort_unstable());
         for entry in directory.entries.iter().filter(|entry| !entry.is_dir) {
             let Some(topic) = topic_of_file(&entry.name) else { continue };
-            let there = partitions.remove(topic).unwrap_or_default();
+            let mut there = partitions.remove(topic).unwrap_or_default();
             let file = self.read_topic_file(&entry.name);
-            if let Some(file) = &file {
-                self.check_numbers(topic, file, &there);
-            }
-            self.check_topic(topic, file.as_ref(), &there);
+            let unfinished = match file.as_ref().map(|file| file.state) {
+                Some(TopicState::Creating) => "its creation was cut short; the next open takes it back",
+                Some(TopicState::Deleting) => "its deletion was cut short; the next open finishes it",
+                Some(TopicState::Live) | None => {
+                    if let Some(file) = &file {
+                        self.check_numbers(topic, file, &mut there);
+                    }
+                    self.check_topic(topic, file.as_ref(), &there);
+                    continue;
+                }
+            };
+            self.find(Severity::Note, &entry.name, unfinished);
         }
         for (topic, there) in partitions {
             for number in (0..there.last().copied().unwrap_or(0)).take(there.len() + 100) {
@@ -147,30 +157,42 @@ impl DirectoryCheck<'_> {
     }
 
     fn read_topic_file(&mut self, name: &str) -> Option<TopicFile> {
-        let content = match read_small(&*self.directory.disk, &self.directory.path.join(name)) {
-            Ok(content) => content,
+        let text = match read_text(&*self.directory.disk, &self.directory.path.join(name)) {
+            Ok(text) => text,
             Err(error) => {
                 self.find(Severity::Error, name, format!("could not read: {error}"));
                 return None;
             }
         };
-        TopicFile::from_text(&String::from_utf8_lossy(&content))
+        TopicFile::from_text(&text)
             .map_err(|what| self.find(Severity::Error, name, format!("{what}; the topic cannot be used")))
             .ok()
     }
 
-    /// The numbers of the partitions against the topic's file.
-    fn check_numbers(&mut self, topic: &str, file: &TopicFile, there: &[i32]) {
+    /// The numbers of the partitions against the topic's file. What an attempt to add partitions left is taken out of them.
+    fn check_numbers(&mut self, topic: &str, file: &TopicFile, there: &mut Vec<i32>) {
         for number in 0..file.partitions {
             if there.binary_search(&number).is_err() {
                 let what = "the directory of the partition is missing, and its records with it";
                 self.find(Severity::Error, &TopicPartition::new(topic, number).to_string(), what);
             }
         }
-        for number in there.iter().filter(|number| file.partitions <= **number) {
-            let what = format!("the topic has {} partitions only; ignored", file.partitions);
-            self.find(Severity::Warning, &TopicPartition::new(topic, *number).to_string(), what);
-        }
+        there.retain(|number| {
+            let name = TopicPartition::new(topic, *number).to_string();
+            if *number < file.partitions {
+                return true;
+            }
+            let dir = self.directory.path.join(&name);
+            let is_leftover = is_leftover(&*self.directory.disk, &dir, Some(file.id)).unwrap_or(false);
+            if is_leftover {
+                let what = "left by an attempt to add partitions that was cut short; the next open removes it";
+                self.find(Severity::Note, &name, what);
+            } else {
+                let what = format!("the topic has {} partitions only; ignored", file.partitions);
+                self.find(Severity::Warning, &name, what);
+            }
+            !is_leftover
+        });
     }
 
     fn check_topic(&mut self, topic: &str, file: Option<&TopicFile>, there: &[i32]) {
@@ -184,6 +206,7 @@ impl DirectoryCheck<'_> {
                 dir: self.directory.path.join(name.to_string()),
                 name,
                 topic_id: file.map(|file| file.id),
+                is_in_use: file.is_some_and(|file| *number < file.partitions),
                 inflated_max: INFLATED_PER_MESSAGE_BYTE * message_max.max(1 << 14),
                 clean: self.directory.is_clean(),
                 preallocate: file.is_some_and(|file| file.config.get_preallocate()),

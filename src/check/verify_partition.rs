@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::aborted_transactions::parse_txn_index;
-use super::classify::{FileKind, classify, segments};
-use super::closed_directory::{read_small, read_whole};
+use super::classify::{FileKind, classify, is_of_replacement, segments};
+use super::closed_directory::read_whole;
 use super::finding::{Finding, Severity};
 use super::producer_snapshot::parse_snapshot;
 use super::segment_walk::{SegmentWalk, WalkPlace, walk_segment};
@@ -15,7 +15,7 @@ use super::verification::Verification;
 use crate::log::{CHECKPOINT_FILE, Checkpoint, LeaderEpochs};
 use crate::segment::{Damage, SegmentFile, find_batch_behind, segment_path};
 use crate::sys::{Disk, DiskEntry, OpenMode};
-use crate::topic::{LEADER_EPOCHS, PARTITION_METADATA, id_in_partition_metadata};
+use crate::topic::{LEADER_EPOCHS, PARTITION_METADATA, id_in_partition_metadata, read_text};
 use crate::types::{FilePos, Offset, TopicPartition};
 
 /// A partition that is to be checked.
@@ -25,6 +25,8 @@ pub(super) struct PartitionPlace<'a> {
     pub(super) name: TopicPartition,
     /// The topic's id, if its file could be read.
     pub(super) topic_id: Option<Uuid>,
+    /// Whether the file of its topic counts it, so that it has been a log for as long as it is there.
+    pub(super) is_in_use: bool,
     /// Bytes that a batch may be inflated to.
     pub(super) inflated_max: usize,
     /// Whether the data directory was closed in order.
@@ -35,7 +37,8 @@ pub(super) struct PartitionPlace<'a> {
 
 /// Checks everything in the partition's directory and adds what it finds.
 pub(super) fn verify_partition(place: &PartitionPlace<'_>, verification: &mut Verification) {
-    let mut check = PartitionCheck { place, verification, checkpoint: None, epochs: LeaderEpochs::default() };
+    let (checkpoint, epochs) = (None, LeaderEpochs::default());
+    let mut check = PartitionCheck { place, verification, checkpoint, epochs, is_replacing: false };
     match place.disk.list(&place.dir) {
         Ok(entries) => check.run(&entries),
         Err(error) => check.find(Finding::new(Severity::Error, &place.dir, format!("could not list: {error}"))),
@@ -47,6 +50,9 @@ struct PartitionCheck<'a> {
     verification: &'a mut Verification,
     checkpoint: Option<Checkpoint>,
     epochs: LeaderEpochs,
+    /// Whether a replacement of segments waits for the next open to finish it: until then nobody can tell whether the
+    /// segments follow each other.
+    is_replacing: bool,
 }
 
 /// Where the log turned out to end.
@@ -61,6 +67,7 @@ struct LogEnd {
 impl PartitionCheck<'_> {
     fn run(&mut self, entries: &[DiskEntry]) {
         let has = |name: &str| entries.iter().any(|entry| entry.name == name);
+        self.is_replacing = entries.iter().any(|entry| is_of_replacement(&entry.name) && entry.name.ends_with(".swap"));
         let (segments, strays) = segments(entries);
         for base in strays {
             let path = segment_path(&self.place.dir, base, SegmentFile::Log);
@@ -126,8 +133,7 @@ impl PartitionCheck<'_> {
     }
 
     fn text(&self, path: &Path) -> Result<String, String> {
-        let bytes = read_small(self.place.disk, path).map_err(|error| format!("could not read: {error}"))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        read_text(self.place.disk, path).map_err(|error| format!("could not read: {error}"))
     }
 
     /// Files beside the segments and what belongs to each log.
@@ -158,6 +164,10 @@ impl PartitionCheck<'_> {
                 .map_or_else(Some, |bytes| parse_snapshot(&bytes).err().map(|what| (Severity::Warning, None, what))),
             FileKind::SideFile(..) => {
                 Some((Severity::Note, None, format!("{} bytes that were taken out of the log", entry.len)))
+            }
+            FileKind::Leftover if is_of_replacement(&entry.name) => {
+                let what = "part of a replacement or removal of segments that was cut short; the next open finishes it";
+                Some((Severity::Warning, None, what.to_owned()))
             }
             FileKind::Leftover => {
                 Some((Severity::Note, None, "left by a write or removal that was cut short".to_owned()))
@@ -276,7 +286,7 @@ impl PartitionCheck<'_> {
             self.find(Finding::new(severity, path, what).at(at.0, at.1));
             return false;
         }
-        let Some(next) = next.filter(|next| !self.leads_to(end, *next)) else { return true };
+        let Some(next) = next.filter(|next| !self.is_replacing && !self.leads_to(end, *next)) else { return true };
         let what = format!("the segment ends at offset {end}, the next one begins at {next}");
         self.find(Finding::new(severity, path, what).at(at.0, at.1));
         false
@@ -300,7 +310,16 @@ impl PartitionCheck<'_> {
 
     /// The checkpoint against the segments.
     fn check_ends(&mut self, first_base: Option<Offset>, end: Option<LogEnd>) {
-        let Some(checkpoint) = self.checkpoint else { return };
+        if self.is_replacing {
+            return;
+        }
+        let Some(checkpoint) = self.checkpoint else {
+            if first_base.is_none() && self.place.is_in_use {
+                let what = "all segments and the checkpoint are gone, and the records with them";
+                self.find(Finding::new(Severity::Error, &self.place.dir, what));
+            }
+            return;
+        };
         let path = self.path(CHECKPOINT_FILE);
         let (Some(first_base), Some(end)) = (first_base, end) else {
             if first_base.is_none() {

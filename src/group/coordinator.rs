@@ -9,10 +9,11 @@ use super::offsets::{CoordinatorRecord, OffsetAndMetadata, partition_for_group};
 use crate::clock::Clock;
 use crate::config::{CleanupPolicy, IsolationLevel, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::Appended;
 use crate::record::{BatchBuilder, Compression};
 use crate::sync::{Arc, Mutex, RwLock};
 use crate::topic::{FetchOptions, OFFSETS_TOPIC, Partition, Topic, Topics};
-use crate::types::TopicPartition;
+use crate::types::{Offset, TopicPartition};
 
 /// Partitions of the topic (groups.md 2, `offsets.topic.num.partitions`). Never changed: it decides where a group is.
 const PARTITIONS: i32 = 50;
@@ -119,7 +120,8 @@ impl Coordinator {
 
     /// Forgets all offsets committed for partitions of a topic that is not there any more. Durable when it returns.
     ///
-    /// Groups whose records could not be replayed keep theirs: nobody knows which.
+    /// Groups whose records could not be replayed keep theirs: nobody knows which. Where a commit failed that may be in
+    /// the log, and nothing can be written behind it, this fails: the next open reads what is there.
     ///
     /// Rule: `GroupCoordinator.onPartitionsDeleted`.
     pub(crate) fn forget_topic(&self, topic: &str) -> Result<()> {
@@ -163,7 +165,7 @@ impl Coordinator {
         self.check_replayed(number)?;
         let partition = topic.partition(number)?;
         let (records, appended) = {
-            let machine = self.machine.lock();
+            let mut machine = self.machine.lock();
             let records = decide(&machine)?;
             if records.is_empty() {
                 return Ok(());
@@ -173,17 +175,20 @@ impl Coordinator {
             let bytes = batch.finish(Compression::None, None).map_err(|malformed| {
                 Error::illegal_argument(format!("the offsets do not fit into one batch: {malformed}"))
             })?;
-            (records, partition.append(bytes, true)?)
+            let appended = append(partition, bytes, &records, &mut machine)?;
+            (records, appended)
         };
         partition.wake_waiters();
-        if !partition.keeps_promise(appended.end)? {
-            partition.sync_to(appended.end)?;
-        }
+        let durable = make_durable(partition, appended.end);
         let mut machine = self.machine.lock();
         for (record, offset) in records.into_iter().zip(appended.base_offset..) {
-            machine.apply(record, offset);
+            if durable.is_ok() {
+                machine.apply(record, offset);
+            } else {
+                machine.note_uncertain(record, offset); // the next open may find it
+            }
         }
-        Ok(())
+        durable
     }
 
     fn encode(&self, records: &[CoordinatorRecord], batch: &mut BatchBuilder) -> Result<()> {
@@ -225,6 +230,29 @@ impl Coordinator {
             created => created,
         }
     }
+}
+
+/// Appends the batch of `records`. One that could not be undone may be in the log when that is read again.
+fn append(
+    partition: &Arc<Partition>,
+    batch: &mut [u8],
+    records: &[CoordinatorRecord],
+    machine: &mut GroupMachine,
+) -> Result<Appended> {
+    let log = partition.log()?;
+    log.check_failure()?;
+    partition.append(batch, true).inspect_err(|error| {
+        if matches!(error.kind(), ErrorKind::Storage { .. }) {
+            for (record, offset) in records.iter().zip(log.log_end()..) {
+                machine.note_uncertain(record.clone(), offset);
+            }
+        }
+    })
+}
+
+/// Waits until the records below `end` are as durable as the topic's setting asks for.
+fn make_durable(partition: &Arc<Partition>, end: Offset) -> Result<()> {
+    if partition.keeps_promise(end)? { Ok(()) } else { partition.sync_to(end) }
 }
 
 /// Applies every record of one partition, in order, but for commits that were part of an aborted transaction.

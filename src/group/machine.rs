@@ -3,7 +3,7 @@
 //! No clock, no log, no thread: a call either answers from the state, or says which records have to be written. Committed
 //! offsets change only by [`apply`](GroupMachine::apply), so that a commit and a replay after a restart are one path.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::offsets::{CommittedOffset, CoordinatorRecord, OffsetAndMetadata};
 use crate::error::{Error, ErrorKind, Result};
@@ -19,6 +19,9 @@ const MEMBERS_MAX: usize = 1;
 #[derive(Debug, Default)]
 pub(crate) struct GroupMachine {
     groups: HashMap<String, Group>,
+    /// Commits that failed after they were written: a replay may find them or not. By group and partition, with the
+    /// offset of the latest record.
+    uncertain: HashMap<(String, TopicPartition), Offset>,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +90,11 @@ impl GroupMachine {
     pub(crate) fn apply(&mut self, record: CoordinatorRecord, record_offset: Offset) {
         let CoordinatorRecord::OffsetCommit { group, topic, partition, committed } = record else { return };
         let partition = TopicPartition::new(topic, partition);
+        let key = (group, partition);
+        if self.uncertain.get(&key).is_some_and(|uncertain| *uncertain < record_offset) {
+            self.uncertain.remove(&key); // whether it is there or not, this one comes behind
+        }
+        let (group, partition) = key;
         let group = self.groups.entry(group).or_default();
         let is_newer = group.offsets.get(&partition).is_none_or(|stored| stored.record_offset < record_offset);
         match committed {
@@ -100,14 +108,24 @@ impl GroupMachine {
         }
     }
 
-    /// The records that forget what was committed for partitions of `topic`, by group.
+    /// Takes note of a record that may be in the log at `record_offset`, and of which nobody was told that it is.
+    pub(super) fn note_uncertain(&mut self, record: CoordinatorRecord, record_offset: Offset) {
+        let CoordinatorRecord::OffsetCommit { group, topic, partition, .. } = record else { return };
+        let latest = self.uncertain.entry((group, TopicPartition::new(topic, partition))).or_insert(record_offset);
+        *latest = record_offset.max(*latest);
+    }
+
+    /// The records that forget what was committed for partitions of `topic`, by group: also what failed to be committed
+    /// and may be in the log all the same.
     pub(super) fn tombstones(&self, topic: &str) -> Vec<(String, Vec<CoordinatorRecord>)> {
-        let of_group = |(name, group): (&String, &Group)| {
-            let partitions = group.offsets.keys().filter(|partition| partition.topic() == topic);
-            let records: Vec<_> = partitions.map(|partition| offset_record(name, partition, None)).collect();
-            (!records.is_empty()).then(|| (name.clone(), records))
-        };
-        self.groups.iter().filter_map(of_group).collect()
+        let stored = self.groups.iter().flat_map(|(name, group)| group.offsets.keys().map(move |key| (name, key)));
+        let keys: BTreeSet<_> =
+            stored.chain(self.uncertain.keys().map(|(group, partition)| (group, partition))).collect();
+        let mut tombstones: BTreeMap<&String, Vec<_>> = BTreeMap::new();
+        for (group, partition) in keys.into_iter().filter(|(_, partition)| partition.topic() == topic) {
+            tombstones.entry(group).or_default().push(offset_record(group, partition, None));
+        }
+        tombstones.into_iter().map(|(group, records)| (group.clone(), records)).collect()
     }
 
     /// The records that set committed offsets back which lie behind the end of their partition, whose tail was lost:
@@ -241,6 +259,22 @@ mod tests {
         assert_eq!(records.len(), 1);
         records.into_iter().for_each(|(_, record)| machine.apply(record, 2));
         assert_eq!(committed(&machine), Some(40));
+    }
+
+    #[test]
+    fn what_may_be_in_the_log_is_forgotten_with_its_topic() {
+        let mut machine = GroupMachine::default();
+        let record = |offset: Offset| machine.commit("g", None, &[(partition(), offset.into())], 7).unwrap().remove(0);
+        let (uncertain, later) = (record(5), record(6));
+        machine.note_uncertain(uncertain, 10);
+        assert_eq!(committed(&machine), None);
+        assert!(machine.tombstones("other").is_empty());
+        let tombstones = machine.tombstones("t");
+        assert_eq!((tombstones.len(), tombstones[0].1.len()), (1, 1));
+        machine.apply(later, 11);
+        assert_eq!(machine.tombstones("t")[0].1.len(), 1, "once for a key");
+        machine.apply(tombstones[0].1[0].clone(), 12);
+        assert!(machine.tombstones("t").is_empty());
     }
 
     #[test]

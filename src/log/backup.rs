@@ -12,7 +12,8 @@
 //! Index files are rewritten in place when a segment is sealed once more, so they are copied and never linked.
 //!
 //! Nothing that happens at the same time breaks the copy: it holds the view, so a segment whose name is gone is copied
-//! from its map, and the log start is read after the view and kept within what was copied.
+//! from its map; where it has none, the copy begins again with what readers see by then. The log start is read after the
+//! view and kept within what was copied.
 
 use std::io;
 use std::path::Path;
@@ -20,6 +21,7 @@ use std::path::Path;
 use super::checkpoint::Checkpoint;
 use super::log::Log;
 use super::side_file::copy_file;
+use super::view::View;
 use crate::error::{Error, Result};
 use crate::segment::{End, Segment, SegmentFile, segment_path};
 use crate::sync::{Arc, Ordering};
@@ -54,8 +56,30 @@ impl Log {
         self.check_failure()?;
         self.seal_rolled()?;
         let recovery_point = self.recovery_point.load(Ordering::Acquire);
-        let view = self.view.load_full();
-        let (end_base, end) = view.high_watermark();
+        self.copy_latest(self.view.load_full(), recovery_point, target)
+    }
+
+    /// Copies what `view` shows, or, if segments of it are gone, what a later one does. Each time the log begins later, so
+    /// it comes to an end.
+    fn copy_latest(&self, mut view: Arc<View>, recovery_point: Offset, target: &Path) -> Result<Copied> {
+        loop {
+            let copied = self.copy_view(&view, recovery_point, target);
+            let latest = self.view.load_full();
+            let first_base = |view: &View| view.segments().first().map(|segment| segment.base());
+            match copied {
+                Err(error) if error.is_not_found() && first_base(&view) < first_base(&latest) => {
+                    remove_segments(&*self.place.disk, target).map_err(|error| {
+                        Error::io("begin the copy again in", target, error).in_partition(self.partition())
+                    })?;
+                    view = latest;
+                }
+                copied => return copied,
+            }
+        }
+    }
+
+    fn copy_view(&self, view: &View, recovery_point: Offset, target: &Path) -> Result<Copied> {
+        let (end_base, end) = end_of_copy(view);
         let first_base = view.segments().first().map_or(end_base, |segment| segment.base());
         let log_start = self.log_start().min(end.offset).max(first_base);
         let count = view.segments().partition_point(|segment| segment.base() <= end_base);
@@ -117,6 +141,26 @@ impl Log {
     }
 }
 
+/// End of what readers see, and the base of the segment in which a copy ends there.
+///
+/// Behind a gap it has to be the next segment, without a record: only its name says where the log ends.
+fn end_of_copy(view: &View) -> (Offset, End) {
+    let (base, end) = view.high_watermark();
+    let has_next = view.segments().iter().any(|segment| base < segment.base() && segment.base() == end.offset);
+    if has_next { (end.offset, End { offset: end.offset, file_pos: 0 }) } else { (base, end) }
+}
+
+/// Removes the files of segments in a directory.
+fn remove_segments(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    let files = [SegmentFile::Log, SegmentFile::OffsetIndex, SegmentFile::TimeIndex];
+    for name in disk.names(dir)? {
+        if files.iter().any(|file| file.base_of(&name).is_some()) {
+            disk.remove_file(&dir.join(name))?;
+        }
+    }
+    Ok(())
+}
+
 /// Gives the segment file a second name; durable with the directory. False if that cannot be done here, or if the name
 /// stands for something else by now.
 fn link(disk: &dyn Disk, from: &Path, to: &Path, len: FilePos) -> io::Result<bool> {
@@ -134,6 +178,9 @@ fn link(disk: &dyn Disk, from: &Path, to: &Path, len: FilePos) -> io::Result<boo
 
 /// Copies the first `len` bytes of a segment, whatever has become of its name; durable with the directory.
 fn copy_mapped(disk: &dyn Disk, segment: &Arc<Segment>, len: FilePos, to: &Path) -> io::Result<()> {
+    if len == 0 {
+        return disk.open(to, OpenMode::Create)?.sync(); // there is nothing to map
+    }
     let reader = segment.reader()?;
     let bytes = reader.bytes(0..len).ok_or(io::ErrorKind::UnexpectedEof)?;
     let file = disk.open(to, OpenMode::Create)?;
@@ -141,4 +188,52 @@ fn copy_mapped(disk: &dyn Disk, segment: &Arc<Segment>, len: FilePos, to: &Path)
         file.write_at(piece, (at * PIECE) as u64)?;
     }
     file.sync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TopicConfig;
+    use crate::log::{LeftBy, LogPlace};
+    use crate::record::{BatchBuilder, Compression};
+    use crate::sys::{OpenFiles, RealDisk};
+    use crate::types::TopicPartition;
+
+    fn open(dir: &Path) -> Log {
+        let place = LogPlace {
+            partition: TopicPartition::new("t", 0),
+            dir: dir.into(),
+            disk: Arc::new(RealDisk),
+            usage: Arc::default(),
+            open_files: OpenFiles::new(4, 4),
+            config: TopicConfig::new().internal_segment_bytes(300),
+            gaps_below: Offset::MAX,
+        };
+        Log::open(place, LeftBy::Close).unwrap().0
+    }
+
+    #[test]
+    fn a_copy_whose_segments_go_meanwhile_has_those_that_stay() {
+        let (dir, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let log = open(dir.path());
+        for _ in 0..30 {
+            let mut builder = BatchBuilder::new();
+            builder.push(1000, None, Some(&[7; 50]), std::iter::empty());
+            log.append(builder.finish(Compression::None, None).unwrap(), 1000).unwrap();
+        }
+        log.close().unwrap();
+        let log = open(dir.path()); // nothing is mapped
+        let (view, recovery_point) = (log.view.load_full(), log.recovery_point.load(Ordering::Acquire));
+        std::fs::write(segment_path(target.path(), 0, SegmentFile::Log), "of the first attempt").unwrap();
+        log.delete_records(20, 0).unwrap();
+        assert!(log.copy_view(&view, recovery_point, target.path()).unwrap_err().is_not_found());
+        let copied = log.copy_latest(view, recovery_point, target.path()).unwrap();
+        assert!(copied.linked > 0, "{copied:?}");
+        let copy = open(target.path());
+        assert_eq!((copy.log_start(), copy.log_end()), (20, 30));
+        assert!(!segment_path(target.path(), 0, SegmentFile::Log).exists());
+        let error = log.copy_view(&log.view.load_full(), recovery_point, Path::new("/nowhere/at/all")).unwrap_err();
+        assert!(error.is_not_found(), "{error}");
+        log.copy_to(Path::new("/nowhere/at/all")).unwrap_err(); // and does not try for ever
+    }
 }

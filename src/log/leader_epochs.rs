@@ -97,8 +97,16 @@ impl LeaderEpochs {
             entries.push((0, 0));
         }
         entries.retain(|(_, start)| *start < log_end);
-        entries.push((self.latest().saturating_add(1), log_end));
+        let next = self.latest().saturating_add(1);
+        if entries.last().is_none_or(|(latest, _)| *latest < next) {
+            entries.push((next, log_end)); // not above the largest that a file can name
+        }
         LeaderEpochs { entries }
+    }
+
+    /// Whether the latest epoch was begun at `offset` by a cut there, and not with the log.
+    pub(crate) fn has_cut_at(&self, offset: Offset) -> bool {
+        self.entries.last().is_some_and(|(epoch, start)| *epoch > 0 && *start == offset)
     }
 }
 
@@ -125,6 +133,26 @@ mod tests {
         assert_eq!(epochs.raised_at(100).to_text(), "0\n2\n0 0\n4 100\n");
         assert_eq!(epochs.raised_at(0).to_text(), "0\n1\n4 0\n");
         assert_eq!(LeaderEpochs::default().raised_at(7).to_text(), "0\n2\n0 0\n1 7\n");
+    }
+
+    #[test]
+    fn the_largest_epoch_is_not_passed() {
+        let epochs = LeaderEpochs::from_text("0\n2\n0 0\n2147483647 100\n").unwrap();
+        for log_end in [150, 100, 50, 0] {
+            let raised = epochs.raised_at(log_end);
+            assert_eq!(LeaderEpochs::from_text(&raised.to_text()).as_ref(), Ok(&raised), "{log_end}");
+            assert_eq!(raised.latest(), i32::MAX);
+        }
+    }
+
+    #[test]
+    fn a_cut_is_told_from_a_beginning() {
+        let epochs = LeaderEpochs::from_text("0\n1\n0 0\n").unwrap();
+        assert!(!epochs.has_cut_at(0) && !LeaderEpochs::default().has_cut_at(0));
+        for log_end in [0, 7] {
+            let raised = epochs.raised_at(log_end);
+            assert!(raised.has_cut_at(log_end) && !raised.has_cut_at(log_end + 1), "{log_end}");
+        }
     }
 
     #[test]

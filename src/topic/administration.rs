@@ -118,6 +118,7 @@ impl Topics {
             return self.finish_deletion(&mut changing, name, &forget).map(drop);
         }
         let topic = self.get(name)?;
+        self.check_no_strays(&topic)?;
         self.mark_deleted(&topic)?;
         self.publish(&topic.name, None);
         topic.partitions.iter().for_each(|partition| partition.delete());
@@ -127,6 +128,21 @@ impl Topics {
         drop(changing);
         topic.partitions.iter().for_each(|partition| partition.waiters().wake_all());
         outcome.map(drop)
+    }
+
+    /// Without the topic's file, the next open would make a topic of its name of what somebody put there.
+    fn check_no_strays(&self, topic: &Topic) -> Result<()> {
+        let strays = self.place.strays(&topic.name, &topic.file())?;
+        if strays.is_empty() {
+            return Ok(());
+        }
+        let names = strays.join(", ");
+        let reason = format!(
+            "topic {} has {} partitions, and there are others that are not its own: {names}; move them elsewhere first",
+            topic.name,
+            topic.partition_count()
+        );
+        Err(Error::illegal_state(reason))
     }
 
     /// Writes that the topic is deleted. From then on it is, whatever happens.
@@ -176,8 +192,8 @@ impl Topics {
         }
     }
 
-    /// Waits for the change that is under way, and refuses another one after the close.
-    fn begin_change(&self) -> Result<impl std::ops::DerefMut<Target = Changing> + '_> {
+    /// Waits for the change or the copy that is under way, and refuses another one after the close.
+    pub(super) fn begin_change(&self) -> Result<impl std::ops::DerefMut<Target = Changing> + '_> {
         let changing = self.changing.lock();
         if changing.closed { Err(Error::new(ErrorKind::Closed)) } else { Ok(changing) }
     }

@@ -18,13 +18,22 @@ impl Topics {
     /// Copies every topic into `target`, an empty directory. Durable when it returns, but for the name of `target`.
     ///
     /// The committed offsets go first: each was committed for records that could be read by then, and what can be read
-    /// only grows, so none lies behind the end of a partition that is copied later. A topic that is made meanwhile has no
-    /// commits in the copy and may or may not be in it.
+    /// only grows, so none lies behind the end of a partition that is copied later. No topic is created, changed or deleted
+    /// meanwhile: whoever wants to waits. Otherwise the copy could have the commits of a topic that was deleted and
+    /// created again, with the new one's records.
     ///
     /// # Errors
     ///
-    /// What the disk answers, and why a topic or partition is not open: a copy without it would look whole.
+    /// What the disk answers, and why a topic or partition is not open: a copy without it would look whole. `IllegalState`
+    /// while something is left of a deleted topic: its commits would be in the copy, and nothing that says that they mean
+    /// nothing. `Closed`.
     pub(crate) fn copy_to(&self, target: &Path) -> Result<CheckpointReport> {
+        let changing = self.begin_change()?;
+        if let Some(name) = changing.deletions.keys().min() {
+            let reason =
+                format!("something is left of the deleted topic {name}: delete it again, or open the broker again");
+            return Err(Error::illegal_state(reason));
+        }
         if let Some(error) = self.unreadable.values().next() {
             return Err(error.clone());
         }

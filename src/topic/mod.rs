@@ -24,6 +24,7 @@ mod partition;
 mod read_only;
 mod report;
 mod room;
+mod small_file;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod topic;
 mod topic_file;
@@ -39,11 +40,12 @@ pub(crate) use file_names::{
 pub(crate) use flusher::Flusher;
 pub use partition::{FetchOptions, Partition};
 pub use report::{CheckpointReport, RecoveryReport};
+pub(crate) use small_file::read_text;
 pub(crate) use topic::Topic;
 pub use topic::TopicDescription;
 pub(crate) use topic_file::{TopicFile, TopicState, id_in_partition_metadata, id_text};
 pub(crate) use topic_name::{OFFSETS_TOPIC, is_internal, parse_partition_dir};
-pub(crate) use topic_place::TopicPlace;
+pub(crate) use topic_place::{TopicPlace, is_leftover};
 pub use topics::MAX_PARTITIONS;
 pub(crate) use topics::Topics;
 pub(crate) use waiters::Waiter;

@@ -13,8 +13,8 @@ use super::topic_place::TopicPlace;
 use super::topics::{Deletion, MAX_PARTITIONS};
 use crate::config::{CleanupPolicy, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::{LeftBy, Log};
-use crate::segment::SegmentFile;
+use crate::log::{Checkpoint, LeftBy, Log};
+use crate::segment::{SegmentFile, segment_path};
 use crate::sync::Arc;
 use crate::sys::DiskEntry;
 use crate::types::TopicPartition;
@@ -27,6 +27,15 @@ pub(super) struct Opening<'a> {
     pub(super) unreadable: HashMap<String, Error>,
     pub(super) deletions: HashMap<String, Deletion>,
     pub(super) report: RecoveryReport,
+}
+
+/// Where a topic comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// We made it: each of its partitions has had a segment from the beginning.
+    Ours,
+    /// Somebody put its directories here, some of which may be empty.
+    Elsewhere,
 }
 
 impl<'a> Opening<'a> {
@@ -83,7 +92,7 @@ impl<'a> Opening<'a> {
 
     fn open_with_file(&mut self, name: &str, file: TopicFile, there: &[i32]) -> Result<Option<Topic>> {
         match file.state {
-            TopicState::Live => return Ok(Some(self.open_topic(name, &file, there))),
+            TopicState::Live => return Ok(Some(self.open_topic(name, &file, there, Origin::Ours))),
             TopicState::Deleting => {
                 self.deletions.insert(name.to_owned(), Deletion { file, error: None });
             }
@@ -100,12 +109,12 @@ impl<'a> Opening<'a> {
         Ok(None)
     }
 
-    fn open_topic(&mut self, name: &str, file: &TopicFile, there: &[i32]) -> Topic {
+    fn open_topic(&mut self, name: &str, file: &TopicFile, there: &[i32], origin: Origin) -> Topic {
         let name: Arc<str> = name.into();
         let partitions = (0..file.partitions)
             .map(|number| {
                 let partition = TopicPartition::new(Arc::clone(&name), number);
-                let log = self.open_log(&partition, &file.config, there.contains(&number));
+                let log = self.open_log(&partition, &file.config, there.contains(&number), origin);
                 self.place.partition(&partition, log)
             })
             .collect();
@@ -127,13 +136,21 @@ impl<'a> Opening<'a> {
         }
     }
 
-    fn open_log(&mut self, partition: &TopicPartition, config: &TopicConfig, is_there: bool) -> Result<Log> {
+    fn open_log(
+        &mut self,
+        partition: &TopicPartition,
+        config: &TopicConfig,
+        is_there: bool,
+        origin: Origin,
+    ) -> Result<Log> {
         let place = self.place.log_place(partition, config);
-        let opened = if is_there {
-            Log::open(place, self.left_by)
+        let missing = |reason: &str| Err(Error::storage(reason.to_owned()).at_file(&place.dir).in_partition(partition));
+        let opened = if !is_there {
+            missing("the directory of the partition is missing: restore it, or its records are lost")
+        } else if origin == Origin::Ours && self.is_emptied(partition) {
+            missing("all segments of the partition are missing: restore them, or their records are lost")
         } else {
-            let reason = "the directory of the partition is missing: restore it, or its records are lost";
-            Err(Error::storage(reason).at_file(&place.dir).in_partition(partition))
+            Log::open(place, self.left_by)
         };
         match opened {
             Ok((log, recovery)) => {
@@ -145,6 +162,30 @@ impl<'a> Opening<'a> {
                 Err(error)
             }
         }
+    }
+
+    /// Whether a log has lost its segments, and the checkpoint from which opening would see it. What cannot be looked at
+    /// opening tells.
+    fn is_emptied(&self, partition: &TopicPartition) -> bool {
+        let has_checkpoint = || {
+            let loaded = Checkpoint::load(&*self.place.disk, &self.place.partition_dir(partition));
+            !matches!(loaded, Ok(None))
+        };
+        !self.has_segment(partition).unwrap_or(true) && !has_checkpoint()
+    }
+
+    /// Whether there is a segment in the directory of a partition, or what will be one. In most logs it is the first one.
+    fn has_segment(&self, partition: &TopicPartition) -> Result<bool> {
+        let (dir, disk) = (self.place.partition_dir(partition), &*self.place.disk);
+        if disk.entry(&segment_path(&dir, 0, SegmentFile::Log)).is_ok() {
+            return Ok(true);
+        }
+        let names = disk.names(&dir).map_err(|error| Error::io("list", &dir, error).in_partition(partition))?;
+        let is_segment = |name: &String| {
+            let name = name.strip_suffix(".swap").unwrap_or(name);
+            SegmentFile::Log.base_of(name).is_some()
+        };
+        Ok(names.iter().any(is_segment))
     }
 
     /// Directories without a topic file: logs that somebody put here, with or without records, or something else. Ours are
@@ -180,7 +221,14 @@ impl<'a> Opening<'a> {
         // What Kafka kept them for is not in the directories: nothing goes until somebody decides.
         let config = TopicConfig::new().cleanup_policy(policy).retention(None);
         let file = TopicFile { state: TopicState::Live, id, partitions: count, config };
-        let topic = self.open_topic(name, &file, there);
+        let topic = self.open_topic(name, &file, there, Origin::Elsewhere);
+        for number in there {
+            // With the file, it would be taken for one that lost its segments.
+            let partition = TopicPartition::new(name, *number);
+            if !self.has_segment(&partition)? {
+                topic.partition(*number)?.log()?;
+            }
+        }
         self.place.write_topic_file(name, &file)?;
         self.report.adopted.push(name.to_owned());
         Ok(topic)

@@ -22,6 +22,7 @@ use std::fmt::Write;
 
 use uuid::Uuid;
 
+use super::topics::MAX_PARTITIONS;
 use crate::config::TopicConfig;
 
 /// What the file says.
@@ -64,11 +65,7 @@ impl TopicFile {
 
     /// Reads the content of the file, or says what is wrong with it.
     pub(crate) fn from_text(text: &str) -> Result<Self, String> {
-        let (body, crc) = text.rsplit_once("crc32=").ok_or("the checksum is missing")?;
-        let crc = crc.strip_suffix('\n').filter(|crc| crc.len() == 8).and_then(|crc| u32::from_str_radix(crc, 16).ok());
-        if crc != Some(crc32fast::hash(body.as_bytes())) {
-            return Err("the checksum does not match".to_owned());
-        }
+        let body = whole_body(text)?;
         let properties: Vec<_> = body.lines().filter_map(|line| line.split_once('=')).collect();
         let value = |key: &str| properties.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
         match value("version") {
@@ -87,11 +84,27 @@ impl TopicFile {
             id: value("topic.id").and_then(parse_id).ok_or("the topic id is missing")?,
             partitions: value("partitions")
                 .and_then(|count| count.parse().ok())
-                .filter(|count| 0 < *count)
-                .ok_or("the number of partitions is missing")?,
+                .filter(|count| (1..=MAX_PARTITIONS).contains(count))
+                .ok_or("the number of partitions is missing or impossible")?,
             config: TopicConfig::from_properties(settings).map_err(|error| error.to_string())?,
         })
     }
+
+    /// The version of a file that is whole, if it is not the one that is known here: nothing is wrong with such a file.
+    pub(crate) fn foreign_version(text: &str) -> Option<&str> {
+        let mut lines = whole_body(text).ok()?.lines();
+        lines.find_map(|line| line.strip_prefix("version=")).filter(|version| *version != "1")
+    }
+}
+
+/// What lies before the checksum, if that is right.
+fn whole_body(text: &str) -> Result<&str, String> {
+    let (body, crc) = text.rsplit_once("crc32=").ok_or("the checksum is missing")?;
+    let crc = crc.strip_suffix('\n').filter(|crc| crc.len() == 8).and_then(|crc| u32::from_str_radix(crc, 16).ok());
+    if crc != Some(crc32fast::hash(body.as_bytes())) {
+        return Err("the checksum does not match".to_owned());
+    }
+    Ok(body)
 }
 
 const OWN_KEYS: [&str; 4] = ["version", "state", "topic.id", "partitions"];
@@ -147,6 +160,23 @@ mod tests {
             assert_eq!((read.state, read.id, read.partitions), (state, sample().id, 4));
             assert_eq!(read.config.to_properties(), sample().config.to_properties());
         }
+    }
+
+    #[test]
+    fn impossible_numbers_and_other_versions_are_refused() {
+        let with_sum = |body: &str| format!("{body}crc32={:08x}\n", crc32fast::hash(body.as_bytes()));
+        let text = sample().to_text();
+        let body = text.rsplit_once("crc32=").unwrap().0;
+        assert_eq!(TopicFile::foreign_version(&text), None);
+        for count in ["0", "-1", "10001", "2147483647", "x"] {
+            let text = with_sum(&body.replace("partitions=4", &format!("partitions={count}")));
+            assert!(TopicFile::from_text(&text).unwrap_err().contains("number of partitions"), "{count}");
+        }
+        TopicFile::from_text(&with_sum(&body.replace("partitions=4", "partitions=10000"))).unwrap();
+        let newer = with_sum(&body.replace("version=1", "version=2"));
+        assert_eq!(TopicFile::foreign_version(&newer), Some("2"));
+        TopicFile::from_text(&newer).unwrap_err();
+        assert_eq!(TopicFile::foreign_version(&newer[1..]), None, "damaged");
     }
 
     #[test]

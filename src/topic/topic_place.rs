@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use super::file_names::{LEADER_EPOCHS, PARTITION_METADATA, TOPIC_FILE_EXTENSION};
+use super::file_names::{LEADER_EPOCHS, PARTITION_METADATA, TEMPORARY, TOPIC_FILE_EXTENSION};
 use super::flusher::Flusher;
 use super::partition::Partition;
+use super::small_file::read_text;
 use super::topic_file::{TopicFile, id_in_partition_metadata, partition_metadata};
 use super::topic_name::{deleted_dir_name, parse_partition_dir};
 use crate::clock::Clock;
 use crate::config::TopicConfig;
 use crate::error::{Error, Result};
-use crate::log::{LeftBy, Log, LogPlace, Usage};
+use crate::log::{CHECKPOINT_FILE, LeftBy, Log, LogPlace, Usage};
 use crate::sync::Arc;
 use crate::sys::{Disk, DiskEntry, OpenFiles, OpenMode, write_atomically};
 use crate::types::{Offset, TopicPartition};
@@ -47,14 +48,8 @@ impl TopicPlace {
         })
     }
 
-    /// A small file's content; what is not UTF-8 is replaced and does not pass the checks that follow.
     pub(super) fn read_text(&self, path: &Path) -> io::Result<String> {
-        const LEN_MAX: u64 = 1 << 20;
-        let file = self.disk.open(path, OpenMode::Read)?;
-        let mut content = vec![0; file.len()?.min(LEN_MAX) as usize];
-        let read = file.read_at(&mut content, 0)?;
-        content.truncate(read);
-        Ok(String::from_utf8_lossy(&content).into_owned())
+        read_text(&*self.disk, path)
     }
 
     /// Writes the file of a topic, also over one that is there. Durable when it returns; after an error nobody knows which
@@ -134,12 +129,7 @@ impl TopicPlace {
     /// Whether a directory holds nothing but what [`create_partition`](TopicPlace::create_partition) can leave when it is
     /// cut short, for the topic of this id, if it is given.
     pub(super) fn is_leftover(&self, dir: &Path, id: Option<Uuid>) -> io::Result<bool> {
-        if !self.disk.list(dir)?.iter().all(is_part_of_a_creation) {
-            return Ok(false);
-        }
-        let found = self.read_text(&dir.join(PARTITION_METADATA)).ok();
-        let found = found.and_then(|text| id_in_partition_metadata(&text));
-        Ok(id.is_none() || found.is_none() || found == id)
+        is_leftover(&*self.disk, dir, id)
     }
 
     /// Removes directories with all that is in them.
@@ -183,6 +173,19 @@ impl TopicPlace {
         Ok(renamed)
     }
 
+    /// The directories behind the partitions of a topic which are not what an attempt to add partitions left.
+    pub(super) fn strays(&self, name: &str, file: &TopicFile) -> Result<Vec<String>> {
+        let mut strays = Vec::new();
+        for entry in self.disk.list(&self.dir).map_err(|error| Error::io("list", &self.dir, error))? {
+            let Some((topic, number)) = parse_partition_dir(&entry.name).filter(|_| entry.is_dir) else { continue };
+            let is_behind = topic == name && file.partitions <= number;
+            if is_behind && !self.is_leftover(&self.dir.join(&entry.name), Some(file.id)).unwrap_or(false) {
+                strays.push(entry.name);
+            }
+        }
+        Ok(strays)
+    }
+
     pub(super) fn log_place(&self, name: &TopicPartition, config: &TopicConfig) -> LogPlace {
         LogPlace {
             partition: name.clone(),
@@ -200,10 +203,20 @@ impl TopicPlace {
     }
 }
 
+/// Whether a directory holds nothing but what an attempt to create a partition can leave when it is cut short, for the
+/// topic of this id, if it is given.
+pub(crate) fn is_leftover(disk: &dyn Disk, dir: &Path, id: Option<Uuid>) -> io::Result<bool> {
+    if !disk.list(dir)?.iter().all(is_part_of_a_creation) {
+        return Ok(false);
+    }
+    let found = read_text(disk, &dir.join(PARTITION_METADATA)).ok();
+    let found = found.and_then(|text| id_in_partition_metadata(&text));
+    Ok(id.is_none() || found.is_none() || found == id)
+}
+
 /// What [`TopicPlace::create_partition`] can leave behind when it is cut short.
 pub(super) fn is_part_of_a_creation(entry: &DiskEntry) -> bool {
-    let is_own_name =
-        [PARTITION_METADATA, LEADER_EPOCHS, "thalweg-checkpoint", "thalweg.tmp"].contains(&entry.name.as_str());
+    let is_own_name = [PARTITION_METADATA, LEADER_EPOCHS, CHECKPOINT_FILE, TEMPORARY].contains(&entry.name.as_str());
     let is_index = entry.name.ends_with(".index") || entry.name.ends_with(".timeindex");
     !entry.is_dir
         && (is_own_name || (is_index && entry.len == 0) || (entry.name == "00000000000000000000.log" && entry.len == 0))

@@ -25,7 +25,7 @@ pub(crate) struct Topics {
     pub(super) by_name: RwLock<HashMap<Arc<str>, Arc<Topic>>>,
     /// Topics whose file could not be read: not served, and not created a second time.
     pub(super) unreadable: HashMap<String, Error>,
-    /// Held while a topic is created, changed or deleted.
+    /// Held while a topic is created, changed or deleted, and while all are copied.
     pub(super) changing: Mutex<Changing>,
     /// Number of changes of `by_name`. Raised after each; a stale value is as if the reader had come earlier.
     version: AtomicU64,

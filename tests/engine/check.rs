@@ -199,7 +199,7 @@ fn names_that_do_not_belong_there_are_noted_and_missing_ones_missed() {
         (root.join("letter.txt"), "a name that is not known here"),
         (root.join("thalweg.tmp"), "left by a write that was cut short"),
         (store.file("00000000000000000000.log.61.corrupt"), "4 bytes that were taken out of the log"),
-        (store.file("00000000000000000000.log.swap"), "left by a write or removal that was cut short"),
+        (store.file("letter.swap"), "left by a write or removal that was cut short"),
         (store.file("00000000000000000999.index"), "it belongs to no segment"),
         (store.file("notes"), "a file that is not known here"),
     ] {
@@ -367,4 +367,21 @@ fn no_bytes_stop_a_dump_or_get_into_the_text() {
         assert!(text.bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)), "{text}");
         assert!(text.contains("baseOffset: "), "byte {byte}: at least one batch can be read: {text}");
     }
+}
+
+#[test]
+fn offsets_at_the_end_of_all_numbers_can_be_checked_and_dumped() {
+    let store = store(1);
+    let first = store.file("00000000000000000000.log");
+    let mut content = fs::read(&first).unwrap();
+    let base = i64::MAX - 5;
+    content[..8].copy_from_slice(&base.to_be_bytes());
+    fs::remove_file(first).unwrap();
+    fs::write(store.file(&format!("{base:020}.log")), &content).unwrap();
+    fs::write(store.file(&format!("{base:020}.index")), [0, 0, 0, 100, 0, 0, 0, 0]).unwrap();
+    fs::write(store.file(&format!("{base:020}.timeindex")), [0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 100]).unwrap();
+    fs::write(store.file(&format!("{base:020}.log.{}.corrupt", u64::MAX)), [content, vec![1; 70]].concat()).unwrap();
+    assert_eq!(check(&store).worst(), Some(Severity::Error));
+    let text = dumped(&store.file(""), &DumpOptions::new().records(true));
+    assert!(text.contains(&format!("baseOffset: {base}")) && text.contains(&u64::MAX.to_string()), "{text}");
 }

@@ -186,3 +186,50 @@ fn copies_under_load_are_prefixes_whose_commits_are_covered() {
         assert!(found.worst() < Some(Severity::Warning), "{found}");
     }
 }
+
+#[test]
+fn a_log_that_ends_behind_a_gap_ends_there_in_the_copy() {
+    let store = Store::new();
+    let broker = store.open_with_topic(1, TopicConfig::new());
+    send_each(&broker, (0..3).map(value));
+    broker.close().unwrap();
+    // A log that comes from elsewhere and was compacted: offsets 3 to 9 are gone, and nothing came since.
+    fs::remove_file(store.file("thalweg-checkpoint")).unwrap();
+    fs::write(store.file("00000000000000000010.log"), "").unwrap();
+    let broker = store.open();
+    assert_eq!(broker.partition(&tp(0)).unwrap().log_end().unwrap(), 10);
+    let (_dir, copy, _) = copy_of(&broker);
+    let copy = Broker::open(&copy).unwrap();
+    assert!(copy.recovery().is_whole(), "{}", copy.recovery());
+    assert_eq!(copy.partition(&tp(0)).unwrap().log_end().unwrap(), 10);
+    assert_eq!(send_each(&copy, ["x"]), [10]);
+}
+
+#[test]
+fn the_data_directory_is_found_by_whatever_path() {
+    let store = Store::new();
+    let broker = store.open_with_topic(1, fast());
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(store.dir.path(), elsewhere.path().join("link")).unwrap();
+    let name = store.dir.path().file_name().unwrap();
+    let before = store.names_of_topic();
+    for target in [
+        store.dir.path().join("backup"),
+        elsewhere.path().join("link/backup"),
+        elsewhere.path().join("link/t-0/a/b"),
+        store.dir.path().join("..").join(name).join("backup"),
+        elsewhere.path().join("none/../link/backup"),
+    ] {
+        let refused = broker.checkpoint(&target).unwrap_err();
+        assert!(matches!(refused.kind(), ErrorKind::IllegalArgument { .. }), "{}: {refused}", target.display());
+    }
+    assert_eq!(store.names_of_topic(), before);
+    assert!(
+        !fs::read_dir(store.dir.path()).unwrap().any(|entry| entry
+            .unwrap()
+            .path()
+            .extension()
+            .is_some_and(|e| e == "tmp"))
+    );
+    broker.checkpoint(elsewhere.path().join("backup")).unwrap();
+}

@@ -23,3 +23,4 @@ mod retention;
 mod stats;
 mod store_full;
 mod topics;
+mod unfinished;
