@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use compare::{Row, compare, is_codec_left_out, listed, read};
-use thalweg::{AutoOffsetReset, Broker, ConsumerConfig, IsolationLevel, TopicPartition};
+use thalweg::{
+    AutoOffsetReset, Broker, ConsumerConfig, FetchOptions, IsolationLevel, RepairOptions, TopicPartition, repair,
+};
 
 const LEVELS: [IsolationLevel; 2] = [IsolationLevel::ReadUncommitted, IsolationLevel::ReadCommitted];
 
@@ -136,4 +138,27 @@ fn offsets_of_aborted_transactions_are_not_committed() {
     let committed = consumer.committed(&[TopicPartition::new("mixed", 0)]).unwrap();
     let (_, committed) = &committed[0];
     assert_eq!(committed.as_ref().unwrap().offset(), 3);
+}
+
+#[test]
+fn transactions_stay_what_they_are_when_a_checkpoint_is_written_anew() {
+    let dir = copy();
+    let committed = || {
+        let broker = Broker::open(dir.path()).unwrap();
+        let partition = broker.partition(&TopicPartition::new("mixed", 0)).unwrap();
+        let (mut offset, mut count) = (partition.log_start().unwrap(), 0);
+        let options = FetchOptions::new().isolation_level(IsolationLevel::ReadCommitted);
+        while offset < partition.high_watermark().unwrap() {
+            let records = partition.fetch(offset, &options).unwrap().decode(true).unwrap();
+            count += records.len();
+            offset = records.next_offset();
+        }
+        broker.close().unwrap();
+        count
+    };
+    let before = committed();
+    fs::write(dir.path().join("mixed-0/thalweg-checkpoint"), "damaged").unwrap();
+    let report = repair(dir.path(), &RepairOptions::new()).unwrap();
+    assert_eq!((report.steps.len(), report.left.len()), (1, 0), "{report}");
+    assert_eq!(committed(), before);
 }

@@ -93,7 +93,7 @@ impl Broker {
     }
 
     #[cfg(test)]
-    pub(super) fn open_on(path: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub(crate) fn open_on(path: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self> {
         Broker::open_configured(path, disk, clock, BrokerConfig::new())
     }
 
@@ -176,6 +176,8 @@ impl Broker {
     /// records that come with it. Durable when it returns; a call that is cut short leaves a directory beside, whose name
     /// is that of `target` with `.<number>.tmp` behind it and which can be removed.
     ///
+    /// Topics are created, changed and deleted before or after; whoever wants to in the middle of it waits.
+    ///
     /// Finished segments are hard-linked if `target` lies on the same file system, and take no space of their own until
     /// they are removed here. Nothing changes them afterwards; a device that damages such a file damages both.
     ///
@@ -193,7 +195,10 @@ impl Broker {
     /// # Errors
     ///
     /// [`Io`](crate::ErrorKind::Io) if `target` is there and not empty, and for what else the system refuses; the error of
-    /// a topic or partition that is not open or takes no appends, since a copy without it would not be whole.
+    /// a topic or partition that is not open or takes no appends, since a copy without it would not be whole;
+    /// [`IllegalArgument`](crate::ErrorKind::IllegalArgument) if `target` lies in the data directory;
+    /// [`IllegalState`](crate::ErrorKind::IllegalState) while something is left of a deleted topic, until it is deleted
+    /// once more.
     pub fn checkpoint(&self, target: impl AsRef<Path>) -> Result<CheckpointReport> {
         self.engine.check_open()?;
         let open = self.open.as_ref().ok_or_else(|| Error::new(ErrorKind::Closed))?;

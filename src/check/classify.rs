@@ -65,6 +65,18 @@ pub(super) fn is_of_replacement(name: &str) -> bool {
     })
 }
 
+/// Whether there is a replacement of segments that the next open finishes. What was finished behind one that was still
+/// being written is taken back with it.
+pub(super) fn is_replacing(entries: &[DiskEntry]) -> bool {
+    let bases = |ending: &'static str| {
+        let files = entries.iter().map(|entry| &*entry.name).filter(|name| is_of_replacement(name));
+        let files = files.filter(move |name| name.ends_with(ending));
+        files.filter_map(|name| name.split('.').next().and_then(stem))
+    };
+    let uncommitted_from = bases(".cleaned").min().unwrap_or(Offset::MAX);
+    bases(".swap").any(|base| base < uncommitted_from)
+}
+
 /// Segments of a log, by base, with their lengths, and what only has the name of one: an empty file between others is what
 /// a failed roll left.
 pub(super) fn segments(entries: &[DiskEntry]) -> (Vec<(Offset, u64)>, Vec<Offset>) {

@@ -51,7 +51,7 @@ impl RepairOptions {
 
     /// Whether to go on without files that are gone. A log whose beginning is gone starts with the first segment that is
     /// there. One that ends below its recovery point ends there, with a new leader epoch. One that ends below its start
-    /// begins again at its start, without a record.
+    /// begins again at its start, without a record, and one of which nothing is left at 0.
     pub fn accept_loss(mut self, accept_loss: bool) -> Self {
         self.accept_loss = accept_loss;
         self
@@ -65,7 +65,7 @@ impl RepairOptions {
     }
 
     /// Ends the log of `partition` at `offset`, or before, at the beginning of the batch that holds it. What is cut off
-    /// goes to `.corrupt` files. No effect behind the log's end. Rule: log.md 11.1.
+    /// goes to `.corrupt` files, damage behind it included. No effect behind the log's end. Rule: log.md 11.1.
     pub fn truncate_to(mut self, partition: TopicPartition, offset: Offset) -> Self {
         self.truncate_to.push((partition, offset));
         self

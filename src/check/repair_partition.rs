@@ -79,7 +79,7 @@ impl<'r, 'a> PartitionRepair<'r, 'a> {
         &*self.repairing.directory.disk
     }
 
-    /// A log without a segment. Without a checkpoint as well it is none, and opening makes one, unless its topic counts it.
+    /// A log without a segment. Without a checkpoint it is none, and opening makes one, unless its topic counts it.
     fn repair_empty(&mut self) -> Result<()> {
         let (offset, why) = match self.checkpoint {
             Some(Checkpoint { log_start, log_end, .. }) => {
@@ -91,8 +91,7 @@ impl<'r, 'a> PartitionRepair<'r, 'a> {
         let goes_on = self.checkpoint.map_or(Ok(false), |checkpoint| self.log_dir().is_restarting(checkpoint));
         let goes_on = goes_on.map_err(|error| self.refused("read the leader epochs of", &self.dir, error))?;
         if !self.repairing.options.accept_loss && !goes_on {
-            let what = format!("{why}; the option to accept the loss begins it anew at offset {offset}");
-            self.leave(&self.dir.clone(), &what);
+            self.leave(&self.dir.clone(), &format!("{why}; the option to accept the loss begins it anew at {offset}"));
             return Ok(());
         }
         self.restart(offset, &why)

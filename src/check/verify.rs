@@ -215,3 +215,53 @@ impl DirectoryCheck<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Broker;
+    use crate::check::{RepairOptions, repair};
+    use crate::clock::SystemClock;
+    use crate::config::TopicConfig;
+    use crate::sync::Ordering;
+    use crate::sys::FaultyDisk;
+
+    fn open(dir: &Path) -> (Broker, Arc<crate::sys::Faults>) {
+        let disk = FaultyDisk::default();
+        let faults = disk.faults();
+        faults.pretends.store(true, Ordering::SeqCst);
+        (Broker::open_on(dir, Arc::new(disk), Arc::new(SystemClock)).unwrap(), faults)
+    }
+
+    type Change = fn(&Broker) -> Result<()>;
+
+    #[test]
+    fn a_change_of_topics_that_was_cut_short_anywhere_is_no_damage() {
+        let create = |broker: &Broker| broker.create_topic("n", 2, TopicConfig::new()).map(drop);
+        let alter = |broker: &Broker| broker.alter_topic("t", TopicConfig::new().max_message_bytes(54_321)).map(drop);
+        let grow = |broker: &Broker| broker.create_partitions("t", 4).map(drop);
+        let delete = |broker: &Broker| broker.delete_topic("t");
+        for (name, change) in [("create", create as Change), ("alter", alter), ("grow", grow), ("delete", delete)] {
+            for changes in 0.. {
+                let dir = tempfile::tempdir().unwrap();
+                let (broker, _) = open(dir.path());
+                broker.create_topic("t", 2, TopicConfig::new()).unwrap();
+                broker.close().unwrap();
+                let (broker, faults) = open(dir.path());
+                faults.breaks.store(true, Ordering::SeqCst);
+                *faults.changes_left.lock() = Some(changes);
+                let _ = change(&broker);
+                let is_enough = faults.are_changes_left();
+                drop(broker);
+                let found = verify(dir.path()).unwrap();
+                assert!(found.worst() < Some(Severity::Warning), "{name} {changes}: {found}");
+                let report = repair(dir.path(), &RepairOptions::new().dry_run(true)).unwrap();
+                assert!(report.steps.is_empty() && report.left.is_empty(), "{name} {changes}: {report}");
+                if is_enough {
+                    assert!(changes > 1);
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::aborted_transactions::parse_txn_index;
-use super::classify::{FileKind, classify, is_of_replacement, segments};
+use super::classify::{FileKind, classify, is_of_replacement, is_replacing, segments};
 use super::closed_directory::read_whole;
 use super::finding::{Finding, Severity};
 use super::producer_snapshot::parse_snapshot;
 use super::segment_walk::{SegmentWalk, WalkPlace, walk_segment};
 use super::verification::Verification;
 use crate::log::{CHECKPOINT_FILE, Checkpoint, LeaderEpochs};
-use crate::segment::{Damage, SegmentFile, find_batch_behind, segment_path};
+use crate::segment::{Damage, Scan, ScanOffsets, SegmentFile, find_batch_behind, scan, segment_path};
 use crate::sys::{Disk, DiskEntry, OpenMode};
 use crate::topic::{LEADER_EPOCHS, PARTITION_METADATA, id_in_partition_metadata, read_text};
 use crate::types::{FilePos, Offset, TopicPartition};
@@ -67,7 +67,7 @@ struct LogEnd {
 impl PartitionCheck<'_> {
     fn run(&mut self, entries: &[DiskEntry]) {
         let has = |name: &str| entries.iter().any(|entry| entry.name == name);
-        self.is_replacing = entries.iter().any(|entry| is_of_replacement(&entry.name) && entry.name.ends_with(".swap"));
+        self.is_replacing = is_replacing(entries);
         let (segments, strays) = segments(entries);
         for base in strays {
             let path = segment_path(&self.place.dir, base, SegmentFile::Log);
@@ -80,7 +80,15 @@ impl PartitionCheck<'_> {
             self.check_other(entry, &segments);
         }
         let end = self.check_segments(&segments);
-        self.check_ends(segments.first().map(|(base, _)| *base), end);
+        match self.checkpoint {
+            _ if self.is_replacing => {}
+            Some(checkpoint) => self.check_ends(checkpoint, segments.first().map(|(base, _)| *base), end),
+            None if segments.is_empty() && self.place.is_in_use => {
+                let what = "all segments and the checkpoint are gone, and the records with them";
+                self.find(Finding::new(Severity::Error, &self.place.dir, what));
+            }
+            None => {}
+        }
     }
 
     fn find(&mut self, mut finding: Finding) {
@@ -166,8 +174,7 @@ impl PartitionCheck<'_> {
                 Some((Severity::Note, None, format!("{} bytes that were taken out of the log", entry.len)))
             }
             FileKind::Leftover if is_of_replacement(&entry.name) => {
-                let what = "part of a replacement or removal of segments that was cut short; the next open finishes it";
-                Some((Severity::Warning, None, what.to_owned()))
+                Some(self.judge_replacement(&entry.name, entry.len))
             }
             FileKind::Leftover => {
                 Some((Severity::Note, None, "left by a write or removal that was cut short".to_owned()))
@@ -176,6 +183,26 @@ impl PartitionCheck<'_> {
         };
         if let Some((severity, file_pos, what)) = finding {
             self.find(Finding::new(severity, path, what).at(file_pos, None));
+        }
+    }
+
+    /// A file that the next open renames or removes. Opening reads a replacement through before it uses it.
+    fn judge_replacement(&self, name: &str, len: u64) -> (Severity, Option<u64>, String) {
+        let what = "part of a replacement or removal of segments that was cut short; the next open finishes it";
+        let finished = (Severity::Warning, None, what.to_owned());
+        let base = name.strip_suffix(".swap").and_then(|name| SegmentFile::Log.base_of(name));
+        let Some(base) = base.filter(|_| self.is_replacing) else { return finished };
+        let offsets = ScanOffsets { base, from: base, gaps_below: Offset::MAX };
+        let range = (0, FilePos::try_from(len).unwrap_or(FilePos::MAX));
+        let opened = self.place.disk.open(&self.path(name), OpenMode::Read);
+        match opened.and_then(|file| scan(&*file, range, offsets, |_, _| {})) {
+            Err(error) => (Severity::Error, None, format!("could not read: {error}")),
+            Ok(Scan { damage: Some(damage), valid_end, .. }) => {
+                let what =
+                    format!("a replacement of segments is damaged: {damage}; the partition does not open with it");
+                (Severity::Error, Some(u64::from(valid_end)), what)
+            }
+            Ok(_) => finished,
         }
     }
 
@@ -309,17 +336,7 @@ impl PartitionCheck<'_> {
     }
 
     /// The checkpoint against the segments.
-    fn check_ends(&mut self, first_base: Option<Offset>, end: Option<LogEnd>) {
-        if self.is_replacing {
-            return;
-        }
-        let Some(checkpoint) = self.checkpoint else {
-            if first_base.is_none() && self.place.is_in_use {
-                let what = "all segments and the checkpoint are gone, and the records with them";
-                self.find(Finding::new(Severity::Error, &self.place.dir, what));
-            }
-            return;
-        };
+    fn check_ends(&mut self, checkpoint: Checkpoint, first_base: Option<Offset>, end: Option<LogEnd>) {
         let path = self.path(CHECKPOINT_FILE);
         let (Some(first_base), Some(end)) = (first_base, end) else {
             if first_base.is_none() {

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use crate::sys::{Disk, OpenMode, write_atomically};
 use crate::types::Offset;
 
-const FILE_NAME: &str = "leader-epoch-checkpoint";
+/// Name of the file in a partition's directory.
+pub(crate) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 
 /// Bytes that are read: more than the file of any log has that was not cut hundreds of thousands of times.
 const LEN_MAX: usize = 1 << 24;
@@ -111,7 +112,7 @@ impl LeaderEpochs {
 }
 
 fn path(dir: &Path) -> PathBuf {
-    dir.join(FILE_NAME)
+    dir.join(LEADER_EPOCHS)
 }
 
 #[cfg(test)]

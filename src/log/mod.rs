@@ -68,7 +68,7 @@ mod view;
 pub(crate) use append::Appended;
 pub(crate) use checkpoint::{CHECKPOINT_FILE, Checkpoint};
 pub(crate) use counts::LogCounts;
-pub(crate) use leader_epochs::LeaderEpochs;
+pub(crate) use leader_epochs::{LEADER_EPOCHS, LeaderEpochs};
 pub(crate) use log::{Log, LogPlace};
 pub use lookup::{OffsetSpec, TimestampOffset};
 pub use partition_recovery::{Cut, PartitionRecovery};

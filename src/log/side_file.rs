@@ -12,6 +12,9 @@ use crate::sys::{Disk, DiskFile, OpenMode};
 /// Ending of a side file's name, but for the number that a later one of the same name has.
 pub(crate) const CORRUPT: &str = ".corrupt";
 
+/// Most side files of the same place, but for the first: where there are as many, somebody has to look.
+const NUMBER_MAX: u32 = 1000;
+
 /// Copied in pieces of this size: large enough to stream, small enough to stay in the processor's cache.
 const PIECE: usize = 256 * 1024;
 
@@ -22,7 +25,7 @@ pub(crate) fn keep_end(
     path: &Path,
     (from, end): (u64, u64),
 ) -> io::Result<PathBuf> {
-    let kept_in = free_name(disk, path, &format!(".{from}{CORRUPT}"));
+    let kept_in = free_name(disk, path, &format!(".{from}{CORRUPT}"))?;
     let copy = disk.open(&kept_in, OpenMode::Create)?;
     copy_range(file, &*copy, (from, end))?;
     copy.sync()?;
@@ -32,7 +35,7 @@ pub(crate) fn keep_end(
 
 /// Renames the segment file at `path` to a side file; durable when it returns. One without a byte is removed.
 pub(crate) fn set_aside(disk: &dyn Disk, path: &Path, len: u64) -> io::Result<Option<PathBuf>> {
-    let kept_in = (len > 0).then(|| free_name(disk, path, CORRUPT));
+    let kept_in = if len > 0 { Some(free_name(disk, path, CORRUPT)?) } else { None };
     match &kept_in {
         Some(kept_in) => disk.rename(path, kept_in)?,
         None => disk.remove_file(path)?,
@@ -68,17 +71,20 @@ pub(crate) fn copy_file(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<b
 }
 
 /// A name for a side file that no earlier one has.
-fn free_name(disk: &dyn Disk, path: &Path, suffix: &str) -> PathBuf {
+fn free_name(disk: &dyn Disk, path: &Path, suffix: &str) -> io::Result<PathBuf> {
     let named = |number: u32| {
         let mut name = OsString::from(path);
         name.push(if number == 0 { suffix.to_owned() } else { format!("{suffix}.{number}") });
         PathBuf::from(name)
     };
-    let is_free = |path: &PathBuf| {
-        let opened = disk.open(path, OpenMode::Read);
-        opened.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-    };
-    (0..1000).map(named).find(is_free).unwrap_or_else(|| named(1000))
+    for path in (0..=NUMBER_MAX).map(named) {
+        match disk.entry(&path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 fn sync_parent(disk: &dyn Disk, path: &Path) -> io::Result<()> {
@@ -105,5 +111,21 @@ mod tests {
             names.extend([piece, whole].map(|path| path.file_name().unwrap().to_string_lossy().into_owned()));
         }
         assert_eq!(names, ["x.log.1.corrupt", "x.log.corrupt", "x.log.1.corrupt.1", "x.log.corrupt.1"]);
+    }
+
+    #[test]
+    fn the_last_name_is_not_used_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.log");
+        for number in 0..=1000 {
+            let suffix = if number == 0 { String::new() } else { format!(".{number}") };
+            std::fs::write(dir.path().join(format!("x.log.corrupt{suffix}")), "kept").unwrap();
+        }
+        std::fs::write(&path, "one").unwrap();
+        let error = set_aside(&RealDisk, &path, 3).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert!(path.exists());
+        std::fs::remove_file(dir.path().join("x.log.corrupt.1000")).unwrap();
+        assert!(set_aside(&RealDisk, &path, 3).unwrap().unwrap().ends_with("x.log.corrupt.1000"));
     }
 }

@@ -254,13 +254,16 @@ pub(crate) fn is_out_of_handles(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
+/// A file that is being written, beside the one that it will replace.
+pub(crate) const TEMPORARY: &str = "thalweg.tmp";
+
 /// Replaces the content of `path` so that a power cut at any moment leaves the old file or the new one: written beside
 /// it, synced, renamed over it, and the directory synced. Durable when it returns.
 pub(crate) fn write_atomically(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     // One fixed name a directory, since a topic file's own name may have no room for a suffix (255 bytes). Each
     // directory has one writer at a time.
-    let beside = dir.join("thalweg.tmp");
+    let beside = dir.join(TEMPORARY);
     let file = disk.open(&beside, OpenMode::Create)?;
     file.write_at(content, 0)?;
     file.sync()?;
@@ -274,7 +277,7 @@ pub(crate) fn write_atomically(disk: &dyn Disk, path: &Path, content: &[u8]) -> 
 pub(crate) fn replace_with_copy(disk: &dyn Disk, path: &Path, len: u64) -> io::Result<()> {
     const PIECE: u64 = 256 * 1024;
     let dir = path.parent().unwrap_or(Path::new("."));
-    let beside = dir.join("thalweg.tmp");
+    let beside = dir.join(TEMPORARY);
     let (file, copy) = (disk.open(path, OpenMode::Read)?, disk.open(&beside, OpenMode::Create)?);
     let (mut piece, mut at) = (vec![0; PIECE as usize], 0);
     while at < len {

@@ -22,7 +22,7 @@ mod mapping;
 pub(crate) use append_file::{AppendFile, WriteFailure};
 pub(crate) use bounded::{Evict, Eviction, OpenFiles};
 pub(crate) use disk::{
-    Disk, DiskEntry, DiskFile, OpenMode, RealDisk, is_out_of_handles, replace_with_copy, write_atomically,
+    Disk, DiskEntry, DiskFile, OpenMode, RealDisk, TEMPORARY, is_out_of_handles, replace_with_copy, write_atomically,
 };
 #[cfg(test)]
 pub(crate) use faulty::{Faults, FaultyDisk};

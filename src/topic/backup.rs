@@ -99,3 +99,35 @@ impl Topics {
         file.sync()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::broker::Broker;
+    use crate::clock::SystemClock;
+    use crate::config::TopicConfig;
+    use crate::sync::{Arc, Ordering};
+    use crate::sys::FaultyDisk;
+
+    #[test]
+    fn no_topic_changes_while_all_are_copied() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = FaultyDisk::default();
+        let faults = disk.faults();
+        let broker = Broker::open_on(&dir.path().join("data"), Arc::new(disk), Arc::new(SystemClock)).unwrap();
+        broker.create_topic("t", 1, TopicConfig::new()).unwrap();
+        let topics = &broker.engine().topics;
+        let begun = faults.syncs.load(Ordering::SeqCst);
+        faults.hold_syncs();
+        std::thread::scope(|scope| {
+            let copying = scope.spawn(|| broker.checkpoint(dir.path().join("copy")).unwrap());
+            while faults.syncs.load(Ordering::SeqCst) == begun {
+                std::thread::yield_now();
+            }
+            let is_held = topics.changing.try_lock().is_none();
+            faults.release();
+            assert!(is_held, "a topic could be deleted in the middle");
+            assert_eq!(copying.join().unwrap().topics, 1);
+        });
+        assert!(topics.changing.try_lock().is_some());
+    }
+}

@@ -1,6 +1,8 @@
 //! Names of files in a data directory and in the directories of its partitions.
 
 use super::topic_name::check_topic_name;
+pub(crate) use crate::log::LEADER_EPOCHS;
+pub(crate) use crate::sys::TEMPORARY;
 
 /// Locked while a broker has the directory open.
 pub(crate) const LOCK: &str = ".lock";
@@ -8,14 +10,10 @@ pub(crate) const LOCK: &str = ".lock";
 pub(crate) const META_PROPERTIES: &str = "meta.properties";
 /// There between a close in order and the next open.
 pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
-/// A small file that is being written, beside the one that it will replace.
-pub(crate) const TEMPORARY: &str = "thalweg.tmp";
 /// Ending of the file that makes a topic exist.
 pub(crate) const TOPIC_FILE_EXTENSION: &str = ".topic";
 /// Kafka's file with the topic id, in the directory of a partition.
 pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
-/// Kafka's file with the leader epochs, in the directory of a partition.
-pub(crate) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 
 /// The topic that a file of this name makes exist.
 pub(crate) fn topic_of_file(name: &str) -> Option<&str> {

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::TopicConfig;
 use crate::error::{Error, Result};
 use crate::log::{CHECKPOINT_FILE, LeftBy, Log, LogPlace, Usage};
+use crate::segment::SegmentFile;
 use crate::sync::Arc;
 use crate::sys::{Disk, DiskEntry, OpenFiles, OpenMode, write_atomically};
 use crate::types::{Offset, TopicPartition};
@@ -173,13 +174,19 @@ impl TopicPlace {
         Ok(renamed)
     }
 
-    /// The directories behind the partitions of a topic which are not what an attempt to add partitions left.
+    /// The directories behind the partitions of a topic that hold a log, and are not what an attempt to add partitions left.
     pub(super) fn strays(&self, name: &str, file: &TopicFile) -> Result<Vec<String>> {
         let mut strays = Vec::new();
         for entry in self.disk.list(&self.dir).map_err(|error| Error::io("list", &self.dir, error))? {
             let Some((topic, number)) = parse_partition_dir(&entry.name).filter(|_| entry.is_dir) else { continue };
-            let is_behind = topic == name && file.partitions <= number;
-            if is_behind && !self.is_leftover(&self.dir.join(&entry.name), Some(file.id)).unwrap_or(false) {
+            if topic != name || number < file.partitions {
+                continue;
+            }
+            let dir = self.dir.join(&entry.name);
+            let refused = |error| Error::io("look for other logs in", &dir, error);
+            let names = self.disk.names(&dir).map_err(refused)?;
+            let is_log = names.iter().any(|name| SegmentFile::Log.base_of(name).is_some());
+            if is_log && !self.is_leftover(&dir, Some(file.id)).map_err(refused)? {
                 strays.push(entry.name);
             }
         }

@@ -327,35 +327,6 @@ fn a_directory_in_use_and_a_partition_that_is_not_there_are_refused() {
 }
 
 #[test]
-fn transactions_that_kafka_wrote_stay_what_they_are_when_a_checkpoint_is_written_anew() {
-    let dir = tempfile::tempdir().unwrap();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kafka-4.2.1-transactions/mixed-0");
-    fs::create_dir(dir.path().join("mixed-0")).unwrap();
-    for entry in fs::read_dir(fixture).unwrap().map(Result::unwrap) {
-        fs::copy(entry.path(), dir.path().join("mixed-0").join(entry.file_name())).unwrap();
-    }
-    fs::write(dir.path().join("meta.properties"), "version=1\nnode.id=0\ncluster.id=abc\n").unwrap();
-    let committed = || {
-        let broker = Broker::open(dir.path()).unwrap();
-        let partition = broker.partition(&thalweg::TopicPartition::new("mixed", 0)).unwrap();
-        let (mut offset, mut count) = (partition.log_start().unwrap(), 0);
-        let options = FetchOptions::new().isolation_level(thalweg::IsolationLevel::ReadCommitted);
-        while offset < partition.high_watermark().unwrap() {
-            let records = partition.fetch(offset, &options).unwrap().decode(true).unwrap();
-            count += records.len();
-            offset = records.next_offset();
-        }
-        broker.close().unwrap();
-        count
-    };
-    let before = committed();
-    fs::write(dir.path().join("mixed-0/thalweg-checkpoint"), "damaged").unwrap();
-    let report = repair(dir.path(), &RepairOptions::new()).unwrap();
-    assert_eq!((report.steps.len(), report.left.len()), (1, 0), "{report}");
-    assert_eq!(committed(), before);
-}
-
-#[test]
 fn a_log_can_be_cut_in_front_of_damage() {
     for (segment, back, end) in [(2, 5, None), (2, 0, None), (2, -1, Some(1))] {
         let store = store();

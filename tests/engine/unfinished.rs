@@ -70,6 +70,26 @@ fn a_replacement_that_was_cut_short_is_left_for_the_next_open() {
 }
 
 #[test]
+fn a_replacement_that_is_damaged_is_an_error() {
+    let store = store(1);
+    let second = log(bases(&store.file(""))[1]);
+    let unfinished = store.file(&format!("{second}.swap"));
+    fs::rename(store.file(&second), &unfinished).unwrap();
+    let mut content = fs::read(&unfinished).unwrap();
+    content[69 + 40] ^= 1;
+    fs::write(&unfinished, &content).unwrap();
+    let found = check(&store);
+    let errors: Vec<_> = found.findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
+    assert_eq!((errors.len(), &errors[0].file, errors[0].file_pos), (1, &unfinished, Some(69)), "{found}");
+    let broker = store.open();
+    assert_eq!(broker.recovery().failed.len(), 1, "opening says the same");
+    broker.close().unwrap();
+    fs::write(store.file("00000000000000000000.index.cleaned"), "").unwrap();
+    let found = check(&store);
+    assert_eq!(found.worst(), Some(Severity::Error), "what was replaced is not there any more: {found}");
+}
+
+#[test]
 fn damage_beside_a_replacement_is_still_found() {
     let store = store(1);
     let bases = bases(&store.file(""));
@@ -147,6 +167,8 @@ fn a_topic_that_would_be_adopted_again_is_not_deleted() {
     assert!(refused.to_string().contains("t-3"), "{refused}");
     assert_eq!(broker.partition(&tp(0)).unwrap().log_end().unwrap(), COUNT, "it is as it was");
     fs::rename(store.dir.path().join("t-3"), store.dir.path().join("aside")).unwrap();
+    fs::create_dir(store.dir.path().join("t-4")).unwrap();
+    fs::write(store.dir.path().join("t-4/letter.txt"), "no log, and nothing that is adopted").unwrap();
     broker.delete_topic("t").unwrap();
     broker.close().unwrap();
     let broker = store.open();
