@@ -7,6 +7,7 @@ use super::closed_directory::ClosedDirectory;
 use super::finding::{Finding, Severity};
 use super::verification::Verification;
 use super::verify_partition::{PartitionPlace, verify_partition};
+use crate::config::TopicConfig;
 use crate::error::Result;
 use crate::sync::Arc;
 use crate::sys::{Disk, DiskEntry, RealDisk};
@@ -25,9 +26,6 @@ const FOREIGN: [&str; 6] = [
     "bootstrap.checkpoint",
     "lost+found",
 ];
-
-/// Bytes that a batch may be inflated to, for each byte of `max.message.bytes` (records.md 8).
-const INFLATED_PER_MESSAGE_BYTE: usize = 64;
 
 /// Reads everything in a data directory that nobody has open, and compares what can be compared: every batch with its
 /// checksum and its records, the offsets with each other, the indexes, checkpoints and small files with the log.
@@ -198,7 +196,7 @@ impl DirectoryCheck<'_> {
     fn check_topic(&mut self, topic: &str, file: Option<&TopicFile>, there: &[i32]) {
         self.verification.topics += 1;
         self.verification.partitions += there.len();
-        let message_max = file.map_or(1 << 20, |file| file.config.get_max_message_bytes());
+        let inflated_max = file.map_or_else(|| TopicConfig::new().inflated_max(), |file| file.config.inflated_max());
         for number in there {
             let name = TopicPartition::new(topic, *number);
             let place = PartitionPlace {
@@ -207,7 +205,7 @@ impl DirectoryCheck<'_> {
                 name,
                 topic_id: file.map(|file| file.id),
                 is_in_use: file.is_some_and(|file| *number < file.partitions),
-                inflated_max: INFLATED_PER_MESSAGE_BYTE * message_max.max(1 << 14),
+                inflated_max,
                 clean: self.directory.is_clean(),
                 preallocate: file.is_some_and(|file| file.config.get_preallocate()),
             };

@@ -490,6 +490,12 @@ impl TopicConfig {
         self.max_message_bytes
     }
 
+    /// Bytes that a compressed batch may grow to (records.md 8): 64 times `max.message.bytes`, and not less than its default
+    /// allows, since batches that the topic took under larger settings stay readable.
+    pub(crate) fn inflated_max(&self) -> usize {
+        64 * self.max_message_bytes.max(MAX_MESSAGE_BYTES_DEFAULT)
+    }
+
     /// `message.timestamp.type`.
     pub(crate) fn get_message_timestamp_type(&self) -> TimestampType {
         self.message_timestamp_type

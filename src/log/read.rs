@@ -163,8 +163,7 @@ impl Log {
 
     /// Bytes that one compressed batch may grow to.
     pub(super) fn inflated_max(&self) -> usize {
-        // What the topic took under larger settings stays readable.
-        INFLATED_PER_MESSAGE_BYTE * self.config().get_max_message_bytes().max(MAX_MESSAGE_BYTES_MIN)
+        self.config().inflated_max()
     }
 
     /// Whether no segment was added, removed or replaced since `view` was loaded.
@@ -311,9 +310,3 @@ pub(super) enum Unreadable {
     /// The first offset that cannot be read, where that is in the file, and what is wrong.
     Corrupt(Offset, FilePos, String),
 }
-
-/// `max.decompressed.batch.bytes` in terms of `max.message.bytes` (records.md 8).
-const INFLATED_PER_MESSAGE_BYTE: usize = 64;
-
-/// Kafka's default of `max.message.bytes`.
-const MAX_MESSAGE_BYTES_MIN: usize = 1_048_588;

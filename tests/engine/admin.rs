@@ -382,3 +382,26 @@ fn an_empty_topic_that_kafka_made_is_adopted() {
     let sent = producer(&broker).send(ProducerRecord::new("k", "v")).unwrap().wait().unwrap();
     assert_eq!(sent.offset, 0);
 }
+
+#[test]
+fn what_was_taken_under_larger_settings_stays_readable() {
+    let codec = thalweg::Compression::Gzip;
+    if !codec.is_supported() {
+        return;
+    }
+    let store = Store::new();
+    let large = 4 << 20;
+    let broker = store.open_with_topic(1, fast().max_message_bytes(large));
+    let config = ProducerConfig::new().compression_type(codec).batch_size(large).max_request_size(large);
+    let producer = broker.producer(config).unwrap();
+    let value = vec![0; 3 << 20]; // a few thousand bytes on the disk
+    producer.send(ProducerRecord::new("t", &value)).unwrap().wait().unwrap();
+    producer.close().unwrap();
+    broker.alter_topic("t", fast().max_message_bytes(10_000)).unwrap();
+    let partition = broker.partition(&tp(0)).unwrap();
+    assert_eq!(partition.fetch(0, &Default::default()).unwrap().decode(true).unwrap().len(), 1);
+    drop(partition);
+    broker.close().unwrap();
+    let verification = thalweg::verify(store.dir.path()).unwrap();
+    assert!(verification.findings.is_empty(), "{verification}");
+}

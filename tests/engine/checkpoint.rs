@@ -233,3 +233,64 @@ fn the_data_directory_is_found_by_whatever_path() {
     );
     broker.checkpoint(elsewhere.path().join("backup")).unwrap();
 }
+
+/// What is done to a directory or to its backup, to let its log end within segments that both share.
+type Change = fn(&Path, &[Offset]);
+
+fn lose_from(directory: &Path, bases: &[Offset], lost: std::ops::Range<usize>) {
+    for base in &bases[lost] {
+        fs::remove_file(directory.join(format!("t-0/{base:020}.log"))).unwrap();
+    }
+}
+
+#[test]
+fn a_directory_and_its_backup_do_not_change_each_other() {
+    let changes: [Change; 4] = [
+        |directory, bases| {
+            lose_from(directory, bases, 2..3);
+            thalweg::repair(directory, &thalweg::RepairOptions::new().cut_damage(true)).unwrap();
+        },
+        |directory, bases| {
+            lose_from(directory, bases, 2..bases.len());
+            thalweg::repair(directory, &thalweg::RepairOptions::new().accept_loss(true)).unwrap();
+        },
+        |directory, bases| lose_from(directory, bases, 2..bases.len()), // on.corruption=truncate
+        |directory, bases| {
+            // Damage in a log that nothing vouches for.
+            fs::remove_file(directory.join("t-0/thalweg-checkpoint")).unwrap();
+            let path = directory.join(format!("t-0/{:020}.log", bases[1]));
+            let mut content = fs::read(&path).unwrap();
+            let last = content.len() - 1;
+            content[last] ^= 1;
+            fs::remove_file(&path).unwrap(); // the other name keeps its bytes
+            fs::write(&path, &content[..]).unwrap();
+        },
+    ];
+    for change in changes {
+        for swapped in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let (data, backup) = (dir.path().join("data"), dir.path().join("backup"));
+            let broker = Broker::open(&data).unwrap();
+            let config = fast().internal_segment_bytes(500).on_corruption(thalweg::OnCorruption::Truncate);
+            broker.create_topic("t", 1, config.clone()).unwrap();
+            send_each(&broker, (0..30).map(|_| "v"));
+            broker.checkpoint(&backup).unwrap();
+            broker.close().unwrap();
+            let (changed, other) = if swapped { (&backup, &data) } else { (&data, &backup) };
+            let mut bases: Vec<Offset> = fs::read_dir(changed.join("t-0"))
+                .unwrap()
+                .filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".log")?.parse().ok())
+                .collect();
+            bases.sort();
+            change(changed, &bases);
+            let broker = Broker::open(changed).unwrap();
+            broker.alter_topic("t", config.internal_segment_bytes(100_000)).unwrap(); // room in the last segment
+            assert!(send_each(&broker, ["X"])[0] < 30);
+            broker.close().unwrap();
+            let found = verify(other).unwrap();
+            assert!(found.worst() < Some(Severity::Warning), "{found}");
+            let broker = Broker::open(other).unwrap();
+            assert!(all_values(&broker).iter().all(|value| value == b"v") && all_values(&broker).len() == 30);
+        }
+    }
+}
