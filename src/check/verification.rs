@@ -66,6 +66,15 @@ impl fmt::Display for Verification {
             self.count(Severity::Warning),
             self.count(Severity::Note),
         )?;
-        self.findings.iter().try_for_each(|finding| write!(f, "\n  {finding}"))
+        let (notes, others): (Vec<_>, Vec<_>) =
+            self.findings.iter().partition(|finding| finding.severity == Severity::Note);
+        others.iter().chain(notes.iter().take(NOTES_SHOWN)).try_for_each(|finding| write!(f, "\n  {finding}"))?;
+        match notes.len().checked_sub(NOTES_SHOWN) {
+            Some(more) if more > 0 => write!(f, "\n  and {more} notes more"),
+            _ => Ok(()),
+        }
     }
 }
+
+/// Notes that are shown to a person, so that they do not hide what is worse; all of them are in the findings.
+const NOTES_SHOWN: usize = 10;
