@@ -70,16 +70,19 @@ impl Broker {
     /// Deletes a topic with all its records, and what groups have committed for it. When it returns, no crash brings the
     /// topic back, and its name is free.
     ///
-    /// What producers have not written yet fails, as do calls of its [`Partition`](crate::Partition)s and of consumers that read it:
+    /// What producers have not written yet fails, as do calls of its [`Partition`](crate::Partition)s and of consumers
+    /// that read it:
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition). Records that were fetched stay readable,
-    /// and their disk space comes back when the last holder of them and of a [`Partition`](crate::Partition) of the topic lets go.
+    /// and their disk space comes back when the last holder of them and of a [`Partition`](crate::Partition) of the
+    /// topic lets go.
     ///
     /// # Errors
     ///
     /// [`InvalidTopic`](crate::ErrorKind::InvalidTopic) for a topic that belongs to the engine,
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition),
     /// [`IllegalState`](crate::ErrorKind::IllegalState) while there are directories of partitions that the topic does not
-    /// have and that somebody put there, and what the disk answers. Then the topic is there as before; or it is gone and something is left of it, which keeps its name from being free: the same
+    /// have and that somebody put there, and what the disk answers. Then the topic is there as before; or it is gone
+    /// and something is left of it, which keeps its name from being free: the same
     /// call goes on with it, or the next open.
     pub fn delete_topic(&self, name: &str) -> Result<()> {
         self.check_change(name)?;

@@ -159,8 +159,8 @@ impl Broker {
         self.engine.topics.partition(partition)
     }
 
-    /// Removes now what the topics' settings let go, which otherwise happens every `log.retention.check.interval.ms`, and returns the bytes of
-    /// record batches that went.
+    /// Removes now what the topics' settings let go, which otherwise happens every `log.retention.check.interval.ms`,
+    /// and returns the bytes of record batches that went.
     ///
     /// # Errors
     ///

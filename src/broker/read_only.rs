@@ -89,8 +89,9 @@ impl ReadOnlyBroker {
         self.place.describe(name)
     }
 
-    /// A partition, for reading by offset. Keep it: each call opens the files again. It goes on with what the owner appends;
-    /// when the topic is deleted its calls give `UnknownTopicOrPartition`, and what would change it is refused with
+    /// A partition, for reading by offset. Keep it: each call opens the files again. It goes on with what the owner
+    /// appends; when the topic is deleted its calls give `UnknownTopicOrPartition`, and what would change it is refused
+    /// with
     /// [`IllegalState`](crate::ErrorKind::IllegalState).
     ///
     /// # Errors

@@ -27,8 +27,8 @@ pub struct BrokerStats {
     pub pinned_bytes: u64,
     /// Time since the first of these segments was removed, by the wall clock; `None` if there are none.
     pub oldest_pin: Option<Duration>,
-    /// Segments in the logs that are mapped. Those that are appended to since the broker was opened stay mapped; the rest is
-    /// bounded by `max.mapped.segments`.
+    /// Segments in the logs that are mapped. Those that are appended to since the broker was opened stay mapped; the
+    /// rest is bounded by `max.mapped.segments`.
     pub mapped_segments: usize,
     /// Open handles of files that are written to, bounded by `max.open.files`.
     pub open_files: usize,

@@ -63,8 +63,9 @@ impl DumpOptions {
 ///
 /// # Errors
 ///
-/// [`IllegalArgument`](crate::ErrorKind::IllegalArgument) for a file that it does not know, [`Io`](crate::ErrorKind::Io) for
-/// one that cannot be opened, or if `out` takes no more. A read that fails inside a segment is printed.
+/// [`IllegalArgument`](crate::ErrorKind::IllegalArgument) for a file that it does not know,
+/// [`Io`](crate::ErrorKind::Io) for one that cannot be opened, or if `out` takes no more. A read that fails inside a
+/// segment is printed.
 pub fn dump(path: impl AsRef<Path>, options: &DumpOptions, out: &mut dyn Write) -> Result<()> {
     dump_on(&RealDisk, path.as_ref(), options, out)
 }

@@ -5,8 +5,8 @@
 //! - [`repair()`] makes a directory openable again, with what may be lost chosen by its caller.
 //!
 //! Everything is read through files and not through maps, so that a failing device is an error value and not a signal.
-//! The first and the last take the lock of the directory: [`DirectoryLocked`](crate::ErrorKind::DirectoryLocked) says that a
-//! broker has it.
+//! The first and the last take the lock of the directory: [`DirectoryLocked`](crate::ErrorKind::DirectoryLocked) says
+//! that a broker has it.
 //!
 //! # How bad a finding is
 //!

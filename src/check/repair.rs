@@ -41,9 +41,9 @@ impl RepairOptions {
     }
 
     /// Whether to end a log at the first batch that does not hold, where opening refuses to. Everything from there on
-    /// goes to `.corrupt` files beside the log, whole batches behind the damage included, since the offsets of a log have no
-    /// hole; a copy of what can still be read has to be made before. The leader epoch is raised, so that a client can see
-    /// that records were replaced (log.md 16).
+    /// goes to `.corrupt` files beside the log, whole batches behind the damage included, since the offsets of a log
+    /// have no hole; a copy of what can still be read has to be made before. The leader epoch is raised, so that a
+    /// client can see that records were replaced (log.md 16).
     pub fn cut_damage(mut self, cut_damage: bool) -> Self {
         self.cut_damage = cut_damage;
         self

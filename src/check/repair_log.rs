@@ -18,11 +18,11 @@ pub(super) struct LogDir<'a> {
 impl LogDir<'_> {
     /// Ends the log in the segment at `base`, of `len` bytes, with `behind` the segments that follow it.
     ///
-    /// The order: what is cut off is kept, the epoch is raised, later segments go from the last to the first, the segment is
-    /// replaced, the checkpoint follows. Until the segment is replaced the same repair finds the same place to cut; from
-    /// then on the log ends there, and where that is below the recovery point, the raised epoch tells that a repair cut
-    /// it. So the same repair goes on, wherever it was cut short. Opening in between finds the log as it was, or without
-    /// its end, which it refuses to append to where that was below the recovery point.
+    /// The order: what is cut off is kept, the epoch is raised, later segments go from the last to the first, the
+    /// segment is replaced, the checkpoint follows. Until the segment is replaced the same repair finds the same place
+    /// to cut; from then on the log ends there, and where that is below the recovery point, the raised epoch tells that
+    /// a repair cut it. So the same repair goes on, wherever it was cut short. Opening in between finds the log as it
+    /// was, or without its end, which it refuses to append to where that was below the recovery point.
     pub(super) fn cut(
         self,
         (base, len): (Offset, u64),

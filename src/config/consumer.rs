@@ -88,8 +88,8 @@ impl ConsumerConfig {
         self
     }
 
-    /// `auto.commit.interval.ms`: least time between two automatic commits. Default 5 s, range 0 to 2^31-1 ms. Shorter repeats less after a
-    /// crash and costs a durable write each time.
+    /// `auto.commit.interval.ms`: least time between two automatic commits. Default 5 s, range 0 to 2^31-1 ms. Shorter
+    /// repeats less after a crash and costs a durable write each time.
     pub fn auto_commit_interval(mut self, interval: Duration) -> Self {
         self.auto_commit_interval = interval;
         self

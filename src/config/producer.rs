@@ -62,8 +62,9 @@ impl ProducerConfig {
 
     /// `compression.type`: how the records of a batch are compressed, each batch on its own. Default none.
     ///
-    /// Batches of similar records become several times smaller, on the disk as well as in the cache; larger batches compress
-    /// better. Costs the time of compressing when a batch is written, and of inflating, with a copy, when it is read.
+    /// Batches of similar records become several times smaller, on the disk as well as in the cache; larger batches
+    /// compress better. Costs the time of compressing when a batch is written, and of inflating, with a copy, when it
+    /// is read.
     /// [`batch_size`](ProducerConfig::batch_size) counts the bytes before compression.
     pub fn compression_type(mut self, compression: Compression) -> Self {
         self.compression_type = compression;

@@ -237,9 +237,9 @@ impl TopicConfig {
     /// first appended to, and gives back what it did not need when it rolls and when the log is closed. Default `false`.
     ///
     /// `true`: an append that waits for its sync is faster, since the file does not grow, and a disk that becomes full is
-    /// noticed at a roll or at the first append, which fails with [`ErrorKind::StorageFull`], not in between. Each partition
-    /// that is appended to takes `segment.bytes` of disk at once; after a crash that much is looked through. Where the
-    /// file system cannot reserve room it has no effect.
+    /// noticed at a roll or at the first append, which fails with [`ErrorKind::StorageFull`], not in between. Each
+    /// partition that is appended to takes `segment.bytes` of disk at once; after a crash that much is looked through.
+    /// Where the file system cannot reserve room it has no effect.
     ///
     /// ```
     /// # use thalweg::TopicConfig;
@@ -490,8 +490,8 @@ impl TopicConfig {
         self.max_message_bytes
     }
 
-    /// Bytes that a compressed batch may grow to (records.md 8): 64 times `max.message.bytes`, and not less than its default
-    /// allows, since batches that the topic took under larger settings stay readable.
+    /// Bytes that a compressed batch may grow to (records.md 8): 64 times `max.message.bytes`, and not less than its
+    /// default allows, since batches that the topic took under larger settings stay readable.
     pub(crate) fn inflated_max(&self) -> usize {
         64 * self.max_message_bytes.max(MAX_MESSAGE_BYTES_DEFAULT)
     }

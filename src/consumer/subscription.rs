@@ -39,7 +39,8 @@ pub(super) struct PartitionState {
 }
 
 impl Subscription {
-    /// Replaces the partitions. Those that stay keep position, buffer and place in the order; one of a new topic with an old name is another.
+    /// Replaces the partitions. Those that stay keep position, buffer and place in the order; one of a new topic with
+    /// an old name is another.
     pub(super) fn set_partitions(&mut self, partitions: Vec<Arc<Partition>>) {
         let wanted: HashSet<_> = partitions.iter().map(Arc::as_ptr).collect();
         self.partitions.retain(|state| wanted.contains(&Arc::as_ptr(&state.partition)));

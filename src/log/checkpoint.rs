@@ -15,9 +15,10 @@
 //! crc32 1c291ca3
 //! ```
 //!
-//! Numbers have 20 digits, so that every checkpoint has the same length. It is written beside and renamed, after what it speaks of was synced. It may lag behind the log, never run ahead. A
-//! log has one from the beginning, so where it is missing or damaged it was not a crash that took it: the next open
-//! then walks the whole log and takes nothing out of it on the word of an order of writes that it cannot know.
+//! Numbers have 20 digits, so that every checkpoint has the same length. It is written beside and renamed, after what it
+//! speaks of was synced. It may lag behind the log, never run ahead. A log has one from the beginning, so where it is
+//! missing or damaged it was not a crash that took it: the next open then walks the whole log and takes nothing out of it
+//! on the word of an order of writes that it cannot know.
 
 use std::fmt::Write;
 use std::io;
@@ -48,15 +49,16 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The place of the recovery point in the active segment, if it is known: where everything was durable when the file was
-    /// written.
+    /// The place of the recovery point in the active segment, if it is known: where everything was durable when the
+    /// file was written.
     pub(super) fn anchor(&self) -> Option<End> {
         let end = End { offset: self.log_end, file_pos: self.active_size };
         (self.recovery_point == self.log_end && self.active_base <= end.offset).then_some(end)
     }
 
-    /// Which of the segments with these bases is the first that may have changed since the file was written: the one that was
-    /// active. It can be the one before that of the recovery point, with nothing appended to it and room reserved.
+    /// Which of the segments with these bases is the first that may have changed since the file was written: the one
+    /// that was active. It can be the one before that of the recovery point, with nothing appended to it and room
+    /// reserved.
     pub(crate) fn first_unfinished(&self, bases: impl Iterator<Item = Offset>) -> usize {
         let active_base = self.active_base.min(self.recovery_point);
         bases.take_while(|base| *base <= active_base).count().saturating_sub(1)

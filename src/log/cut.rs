@@ -75,7 +75,8 @@ impl Recovering<'_> {
         file.sync().map_err(|error| sync_failed(path, error).in_partition(&self.place.partition))
     }
 
-    /// Takes a whole segment out of the log. Its batches stay, under a name that is not a segment's, if they are to be kept.
+    /// Takes a whole segment out of the log. Its batches stay, under a name that is not a segment's, if they are to be
+    /// kept.
     fn set_aside(&self, base: Offset, len: FilePos, keep: Keep) -> Result<Option<PathBuf>> {
         let (disk, place) = (&*self.place.disk, self.place.segment(base));
         let path = place.path(SegmentFile::Log);

@@ -204,11 +204,11 @@ fn checkpoint(place: &LogPlace) -> Option<Checkpoint> {
 }
 
 /// Kafka's file with the topic id, which a partition keeps for life.
-const IDENTITY: &str = "partition.metadata";
+pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
 
 fn identity(place: &LogPlace) -> Result<Vec<u8>> {
     let read = || -> io::Result<Vec<u8>> {
-        let file = place.disk.open(&place.dir.join(IDENTITY), OpenMode::Read)?;
+        let file = place.disk.open(&place.dir.join(PARTITION_METADATA), OpenMode::Read)?;
         let mut content = vec![0; 256]; // longer than any such file
         let read = file.read_at(&mut content, 0)?;
         content.truncate(read);

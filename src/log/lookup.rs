@@ -24,8 +24,8 @@ pub enum OffsetSpec {
     LatestTiered,
     /// The first offset that waits for tiered storage (-6): there is none.
     EarliestPendingUpload,
-    /// The first record, in offset order, with this timestamp (milliseconds) or a later one. Timestamps may be out of order:
-    /// records behind it can have earlier ones.
+    /// The first record, in offset order, with this timestamp (milliseconds) or a later one. Timestamps may be out of
+    /// order: records behind it can have earlier ones.
     Timestamp(Timestamp),
 }
 

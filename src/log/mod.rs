@@ -68,6 +68,7 @@ mod view;
 pub(crate) use append::Appended;
 pub(crate) use checkpoint::{CHECKPOINT_FILE, Checkpoint};
 pub(crate) use counts::LogCounts;
+pub(crate) use follow::PARTITION_METADATA;
 pub(crate) use leader_epochs::{LEADER_EPOCHS, LeaderEpochs};
 pub(crate) use log::{Log, LogPlace};
 pub use lookup::{OffsetSpec, TimestampOffset};

@@ -13,8 +13,8 @@ use crate::types::{Offset, TopicPartition};
 /// compressed batches have been copied, by inflating them.
 ///
 /// It owns what it shows: it borrows from nobody, can be sent to other threads, and stays what it is when records are
-/// deleted or the broker is closed. Control records and holes that compaction left are passed over, and what is not committed
-/// where only committed records were asked for.
+/// deleted or the broker is closed. Control records and holes that compaction left are passed over, and what is not
+/// committed where only committed records were asked for.
 #[derive(Clone, Debug)]
 pub struct Records {
     partition: TopicPartition,

@@ -14,15 +14,15 @@
 //! | the first segment, behind the log start | - | `on.corruption`: the log start moves |
 //! | the end of the log, below the log start | - | left as it is, whatever `on.corruption` says |
 //!
-//! Zeros behind the batches of a segment are room that was reserved for it, and nothing is missing, if the next segment begins
-//! where the batches end, or if it is the last one of a topic with `preallocate` and has all that was vouched for. Room is
-//! given back before anything is appended, and before the recovery point moves past the segment, so below the recovery
-//! point a file ends where its batches end.
+//! Zeros behind the batches of a segment are room that was reserved for it, and nothing is missing, if the next
+//! segment begins where the batches end, or if it is the last one of a topic with `preallocate` and has all that was
+//! vouched for. Room is given back before anything is appended, and before the recovery point moves past the segment,
+//! so below the recovery point a file ends where its batches end.
 //!
 //! `on.corruption=fail` changes nothing: the log is opened for reading, the offsets from the damage to the next segment
 //! answer with the error, and so do appends. `truncate` ends the log there, `quarantine` does and keeps the bytes.
-//! What lies below the recovery point is not walked, but for the segment that holds it where the checkpoint has no position:
-//! damage there is found when it is read, and harms no other offset.
+//! What lies below the recovery point is not walked, but for the segment that holds it where the checkpoint has no
+//! position: damage there is found when it is read, and harms no other offset.
 //!
 //! That the segments behind a cut can go follows from the order of syncs: nothing in a new segment is called durable
 //! before a checkpoint has the recovery point at its base (see [`sync`](super::sync)).

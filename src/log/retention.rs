@@ -102,8 +102,8 @@ impl Log {
         if is_first { self.remove_first(1, oldest.log_end, now) } else { Ok(Removed::default()) }
     }
 
-    /// Removes the first `count` segments, which were looked at when the log ended at `log_end`; the active one after a roll,
-    /// if it is among them.
+    /// Removes the first `count` segments, which were looked at when the log ended at `log_end`; the active one after
+    /// a roll, if it is among them.
     fn remove_first(&self, count: usize, log_end: Offset, now: Timestamp) -> Result<Removed> {
         if count == 0 {
             return Ok(Removed::default());

@@ -36,7 +36,8 @@ impl Log {
         age > age_max
     }
 
-    /// Rolls the active segment if the topic has it roll by the clock and it is old enough at `now`. Returns whether it did:
+    /// Rolls the active segment if the topic has it roll by the clock and it is old enough at `now`. Returns whether
+    /// it did:
     /// [`seal_rolled`](Log::seal_rolled) has something to do.
     ///
     /// # Errors

@@ -59,9 +59,7 @@ impl Log {
         }
         Ok(())
     }
-}
 
-impl Log {
     /// What becomes of the log when a segment could not be synced.
     pub(super) fn not_synced(&self, segment: &Segment, error: io::Error) -> Error {
         if is_out_of_handles(&error) {

@@ -61,7 +61,8 @@ impl Ack {
     /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition),
     /// [`RecordTooLarge`](crate::ErrorKind::RecordTooLarge), [`InvalidRecord`](crate::ErrorKind::InvalidRecord),
     /// [`InvalidTimestamp`](crate::ErrorKind::InvalidTimestamp), [`InvalidTopic`](crate::ErrorKind::InvalidTopic),
-    /// [`StorageFull`](crate::ErrorKind::StorageFull), [`StoreFull`](crate::ErrorKind::StoreFull), [`Closed`](crate::ErrorKind::Closed): the record is not in the log.
+    /// [`StorageFull`](crate::ErrorKind::StorageFull), [`StoreFull`](crate::ErrorKind::StoreFull),
+    /// [`Closed`](crate::ErrorKind::Closed): the record is not in the log.
     /// [`Storage`](crate::ErrorKind::Storage), [`Io`](crate::ErrorKind::Io): it may be, and sending it again can store it
     /// twice.
     pub fn wait(self) -> Result<RecordMetadata> {

@@ -157,8 +157,8 @@ impl Shared {
         Ok(Ack::sent(placed.batch, placed.delta, timestamp))
     }
 
-    /// What the topic refuses (producer.md 11). Checked record by record, so that one bad record harms no other. Returns the
-    /// bytes that the record takes as a batch of its own.
+    /// What the topic refuses (producer.md 11). Checked record by record, so that one bad record harms no other.
+    /// Returns the bytes that the record takes as a batch of its own.
     fn check(
         &self,
         record: &ProducerRecord<'_>,

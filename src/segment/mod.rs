@@ -24,8 +24,8 @@
 //!
 //! # After a crash
 //!
-//! The `.log` file may end in a torn batch, in zeros, or short, and zeros may follow each of them; [`scan()`] finds the last batch that holds. Index files
-//! may be missing or short.
+//! The `.log` file may end in a torn batch, in zeros, or short, and zeros may follow each of them; [`scan()`] finds
+//! the last batch that holds. Index files may be missing or short.
 
 mod entry_list;
 mod follower;

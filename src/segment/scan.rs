@@ -63,8 +63,8 @@ impl std::fmt::Display for Damage {
 /// Walks the batches of `file` from byte `from` to byte `end`, checking size, checksum and order, and shows each to
 /// `visit` with its position. Reads through the file, not through a map, so that a failing device is an error value.
 ///
-/// Offsets must lie in `base ..= base + i32::MAX`, begin at `offsets.from`, and follow each other, but for gaps where `offsets`
-/// allows them (records.md 10).
+/// Offsets must lie in `base ..= base + i32::MAX`, begin at `offsets.from`, and follow each other, but for gaps where
+/// `offsets` allows them (records.md 10).
 pub(crate) fn scan(
     file: &dyn DiskFile,
     (from, end): (FilePos, FilePos),

@@ -16,7 +16,8 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
     /// Creates `dir` and its missing parents; no error if it is there.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// The entries of `dir`, sorted by name. Those that somebody removes meanwhile may be missing. Names that are not UTF-8 come with replacement characters.
+    /// The entries of `dir`, sorted by name. Those that somebody removes meanwhile may be missing. Names that are not
+    /// UTF-8 come with replacement characters.
     fn list(&self, dir: &Path) -> io::Result<Vec<DiskEntry>>;
 
     /// The names in `dir`, sorted, as in [`list`](Disk::list): without a look at each of them, which costs more than the

@@ -17,7 +17,8 @@ use crate::types::FilePos;
 /// cut off while the map lives. [`AppendFile`](super::AppendFile), the only one that writes to a mapped file, writes
 /// behind the published end only and has no way to shrink the file below it; the lock of the data directory keeps
 /// other brokers out. A process that only reads, through [`FollowedFile`](super::FollowedFile), publishes batches that it
-/// found whole, and maps finished segments; the owner shortens neither in place, but puts another file under their name. What would break it: somebody who edits or truncates files of an open data directory by hand, or a
+/// found whole, and maps finished segments; the owner shortens neither in place, but puts another file under their
+/// name. What would break it: somebody who edits or truncates files of an open data directory by hand, or a
 /// medium that loses a page (the process then gets SIGBUS).
 #[derive(Debug)]
 pub(crate) struct Mapping {

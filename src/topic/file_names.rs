@@ -1,7 +1,7 @@
 //! Names of files in a data directory and in the directories of its partitions.
 
 use super::topic_name::check_topic_name;
-pub(crate) use crate::log::LEADER_EPOCHS;
+pub(crate) use crate::log::{LEADER_EPOCHS, PARTITION_METADATA};
 pub(crate) use crate::sys::TEMPORARY;
 
 /// Locked while a broker has the directory open.
@@ -12,8 +12,6 @@ pub(crate) const META_PROPERTIES: &str = "meta.properties";
 pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// Ending of the file that makes a topic exist.
 pub(crate) const TOPIC_FILE_EXTENSION: &str = ".topic";
-/// Kafka's file with the topic id, in the directory of a partition.
-pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
 
 /// The topic that a file of this name makes exist.
 pub(crate) fn topic_of_file(name: &str) -> Option<&str> {

@@ -174,7 +174,8 @@ impl TopicPlace {
         Ok(renamed)
     }
 
-    /// The directories behind the partitions of a topic that hold a log, and are not what an attempt to add partitions left.
+    /// The directories behind the partitions of a topic that hold a log, and are not what an attempt to add partitions
+    /// left.
     pub(super) fn strays(&self, name: &str, file: &TopicFile) -> Result<Vec<String>> {
         let mut strays = Vec::new();
         for entry in self.disk.list(&self.dir).map_err(|error| Error::io("list", &self.dir, error))? {
