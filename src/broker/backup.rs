@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::directory::{DataDirectory, sync_parents};
 use crate::error::{Error, Result};
 use crate::log::copy_file;
-use crate::sys::{Disk, OpenMode};
+use crate::sys::{Disk, OpenMode, SyncPoint};
 use crate::topic::{CheckpointReport, META_PROPERTIES, Topics};
 
 /// Copies what readers of `topics` see into `target`, which is a data directory then that was closed in order. It is built
@@ -82,7 +82,7 @@ fn build(directory: &DataDirectory, topics: &Topics, beside: &Path) -> Result<Ch
 }
 
 fn sync(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    disk.open(path, OpenMode::Write)?.sync()
+    disk.open(path, OpenMode::Write)?.sync(SyncPoint::Backup)
 }
 
 #[cfg(test)]

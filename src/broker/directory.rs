@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::Arc;
-use crate::sys::{DirectoryLock, Disk, LockFailure, write_atomically};
+use crate::sys::{DirectoryLock, Disk, LockFailure, SyncPoint, write_atomically};
 use crate::topic::{CLEAN_SHUTDOWN, LOCK, META_PROPERTIES, TEMPORARY, id_text, marks_data_directory};
 
 /// Names that a first open can leave when it is cut short, before the directory is marked as a data directory, and one
@@ -56,14 +56,15 @@ impl DataDirectory {
         let [cluster, directory] = [Uuid::new_v4(), Uuid::new_v4()].map(id_text);
         let text = format!("version=1\nnode.id=0\ncluster.id={cluster}\ndirectory.id={directory}\n");
         let path = self.path.join(META_PROPERTIES);
-        write_atomically(&*self.disk, &path, text.as_bytes()).map_err(|error| Error::io("write", &path, error))
+        let points = [SyncPoint::MetaProperties, SyncPoint::MetaPropertiesName];
+        write_atomically(&*self.disk, &path, text.as_bytes(), points).map_err(|error| Error::io("write", &path, error))
     }
 
     fn remove_clean_mark(&self) -> Result<()> {
         let path = self.path.join(CLEAN_SHUTDOWN);
         self.disk
             .remove_file(&path)
-            .and_then(|()| self.disk.sync_dir(&self.path))
+            .and_then(|()| self.disk.sync_dir(&self.path, SyncPoint::CleanMarkRemoved))
             .map_err(|error| Error::io("remove", &path, error))
     }
 
@@ -75,7 +76,8 @@ impl DataDirectory {
     /// As [`mark_clean`](DataDirectory::mark_clean), for a copy of the directory.
     pub(super) fn mark_clean_at(&self, directory: &Path) -> Result<()> {
         let path = directory.join(CLEAN_SHUTDOWN);
-        write_atomically(&*self.disk, &path, b"{\"version\":0,\"brokerEpoch\":-1}")
+        let points = [SyncPoint::CleanMark, SyncPoint::CleanMarkName];
+        write_atomically(&*self.disk, &path, b"{\"version\":0,\"brokerEpoch\":-1}", points)
             .map_err(|error| Error::io("write", &path, error))
     }
 }
@@ -85,7 +87,7 @@ impl DataDirectory {
 /// made.
 pub(super) fn sync_parents(disk: &dyn Disk, path: &Path) -> Result<()> {
     for (distance, parent) in path.ancestors().skip(1).enumerate() {
-        match disk.sync_dir(parent) {
+        match disk.sync_dir(parent, SyncPoint::DataDirectory) {
             Ok(()) => {}
             Err(error) if distance == 0 && error.kind() != io::ErrorKind::PermissionDenied => {
                 return Err(Error::io("sync", parent, error));

@@ -9,7 +9,7 @@ use super::repair_partition::PartitionRepair;
 use super::repair_topic::rebuild_topic_file;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::Arc;
-use crate::sys::{Disk, RealDisk};
+use crate::sys::{Disk, RealDisk, SyncPoint};
 use crate::topic::{CLEAN_SHUTDOWN, parse_partition_dir, topic_of_file};
 use crate::types::{Offset, TopicPartition};
 
@@ -212,7 +212,9 @@ impl Repairing<'_> {
         let mark = path.join(CLEAN_SHUTDOWN);
         match disk.remove_file(&mark) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed.and_then(|()| disk.sync_dir(path)).map_err(|error| Error::io("remove", &mark, error)),
+            removed => removed
+                .and_then(|()| disk.sync_dir(path, SyncPoint::CleanMarkRemoved))
+                .map_err(|error| Error::io("remove", &mark, error)),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::log::{Checkpoint, LeaderEpochs, keep_end, set_aside};
 use crate::segment::{End, SegmentFile, segment_path};
-use crate::sys::{Disk, OpenMode, replace_with_copy};
+use crate::sys::{Disk, OpenMode, SyncPoint, replace_with_copy};
 use crate::types::Offset;
 
 /// The directory of a log.
@@ -40,7 +40,7 @@ impl LogDir<'_> {
             self.set_aside(*segment)?;
         }
         if u64::from(end.file_pos) < len {
-            replace_with_copy(self.disk, &path, u64::from(end.file_pos))?;
+            replace_with_copy(self.disk, &path, u64::from(end.file_pos), [SyncPoint::Repair, SyncPoint::RepairName])?;
         }
         self.remove_indexes(base)?;
         checkpoint.store(self.disk, self.dir)
@@ -58,8 +58,8 @@ impl LogDir<'_> {
             self.set_aside(*segment)?;
         }
         let path = segment_path(self.dir, offset, SegmentFile::Log);
-        self.disk.open(&path, OpenMode::Create)?.sync()?;
-        self.disk.sync_dir(self.dir)
+        self.disk.open(&path, OpenMode::Create)?.sync(SyncPoint::Repair)?;
+        self.disk.sync_dir(self.dir, SyncPoint::RepairName)
     }
 
     /// Whether a log without a segment is what [`restart`](LogDir::restart) leaves before it makes one.
@@ -85,7 +85,7 @@ impl LogDir<'_> {
                 _ => {}
             }
         }
-        self.disk.sync_dir(self.dir)
+        self.disk.sync_dir(self.dir, SyncPoint::RepairName)
     }
 
     fn set_aside(self, (base, len): (Offset, u64)) -> io::Result<()> {

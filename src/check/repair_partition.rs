@@ -11,7 +11,7 @@ use super::segment_walk::{SegmentWalk, WalkPlace, walk_segment};
 use crate::error::{Error, Result};
 use crate::log::{CHECKPOINT_FILE, Checkpoint, LeaderEpochs};
 use crate::segment::{Damage, End, ScanOffsets, SegmentFile, scan, segment_path};
-use crate::sys::{Disk, OpenMode};
+use crate::sys::{Disk, OpenMode, SyncPoint};
 use crate::topic::{TOPIC_FILE_EXTENSION, TopicFile, TopicState, read_text};
 use crate::types::{FilePos, Offset, TopicPartition};
 
@@ -147,7 +147,7 @@ impl<'r, 'a> PartitionRepair<'r, 'a> {
         let path = segment_path(&self.dir, base, SegmentFile::Log);
         let file = disk.open(&path, OpenMode::Read)?;
         if !self.repairing.options.dry_run {
-            file.sync()?;
+            file.sync(SyncPoint::Repair)?;
             file.drop_cache()?;
         }
         let place = WalkPlace {

@@ -6,7 +6,7 @@ use super::closed_directory::{ClosedDirectory, read_whole};
 use super::repair::Repairing;
 use crate::config::{CleanupPolicy, TopicConfig};
 use crate::error::{Error, Result};
-use crate::sys::write_atomically;
+use crate::sys::{SyncPoint, write_atomically};
 use crate::topic::{
     MAX_PARTITIONS, PARTITION_METADATA, TOPIC_FILE_EXTENSION, TopicFile, TopicState, id_in_partition_metadata,
     is_internal, read_text,
@@ -53,7 +53,7 @@ pub(super) fn rebuild_topic_file(
         config: settings(topic),
     };
     keep(repairing.directory, topic, &content)?;
-    write_atomically(&**disk, &path, file.to_text().as_bytes())
+    write_atomically(&**disk, &path, file.to_text().as_bytes(), [SyncPoint::Repair, SyncPoint::RepairName])
         .map_err(|error| Error::io("write the topic file", &path, error))
 }
 
@@ -78,5 +78,6 @@ fn keep(directory: &ClosedDirectory, topic: &str, content: &[u8]) -> Result<()> 
         return Ok(());
     }
     let path = directory.path.join(name);
-    write_atomically(&*directory.disk, &path, content).map_err(|error| Error::io("write", &path, error))
+    write_atomically(&*directory.disk, &path, content, [SyncPoint::Repair, SyncPoint::RepairName])
+        .map_err(|error| Error::io("write", &path, error))
 }

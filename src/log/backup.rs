@@ -25,7 +25,7 @@ use super::view::View;
 use crate::error::{Error, Result};
 use crate::segment::{End, Segment, SegmentFile, segment_path};
 use crate::sync::{Arc, Ordering};
-use crate::sys::{Disk, OpenMode};
+use crate::sys::{Disk, OpenMode, SyncPoint};
 use crate::types::{FilePos, Offset};
 
 /// Bytes that are copied with one write.
@@ -169,7 +169,7 @@ fn link(disk: &dyn Disk, from: &Path, to: &Path, len: FilePos) -> io::Result<boo
     }
     let file = disk.open(to, OpenMode::Read)?;
     if file.len()? == u64::from(len) {
-        file.sync()?;
+        file.sync(SyncPoint::Backup)?;
         return Ok(true);
     }
     disk.remove_file(to)?;
@@ -179,7 +179,7 @@ fn link(disk: &dyn Disk, from: &Path, to: &Path, len: FilePos) -> io::Result<boo
 /// Copies the first `len` bytes of a segment, whatever has become of its name; durable with the directory.
 fn copy_mapped(disk: &dyn Disk, segment: &Arc<Segment>, len: FilePos, to: &Path) -> io::Result<()> {
     if len == 0 {
-        return disk.open(to, OpenMode::Create)?.sync(); // there is nothing to map
+        return disk.open(to, OpenMode::Create)?.sync(SyncPoint::Backup); // there is nothing to map
     }
     let reader = segment.reader()?;
     let bytes = reader.bytes(0..len).ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -187,7 +187,7 @@ fn copy_mapped(disk: &dyn Disk, segment: &Arc<Segment>, len: FilePos, to: &Path)
     for (at, piece) in bytes.chunks(PIECE).enumerate() {
         file.write_at(piece, (at * PIECE) as u64)?;
     }
-    file.sync()
+    file.sync(SyncPoint::Backup)
 }
 
 #[cfg(test)]

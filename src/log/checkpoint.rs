@@ -25,7 +25,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::segment::End;
-use crate::sys::{Disk, OpenMode, write_atomically};
+use crate::sys::{Disk, OpenMode, SyncPoint, write_atomically};
 use crate::types::{FilePos, Offset};
 
 /// Name of the file in a partition's directory.
@@ -70,14 +70,14 @@ impl Checkpoint {
     /// has to work just then. A power cut in the middle of that leaves a checkpoint that is seen to be damaged.
     pub(crate) fn store(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
         let text = self.to_text();
-        match write_atomically(disk, &path(dir), text.as_bytes()) {
+        match write_atomically(disk, &path(dir), text.as_bytes(), [SyncPoint::Checkpoint, SyncPoint::CheckpointName]) {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
                 let Ok(file) = disk.open(&path(dir), OpenMode::Write) else { return Err(error) };
                 if file.len()? != text.len() as u64 {
                     return Err(error);
                 }
                 file.write_at(text.as_bytes(), 0)?;
-                file.sync()
+                file.sync(SyncPoint::CheckpointInPlace)
             }
             outcome => outcome,
         }

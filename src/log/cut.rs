@@ -9,7 +9,7 @@ use super::recover::{Recovering, Scanned};
 use super::side_file::{keep_end, set_aside};
 use crate::error::Result;
 use crate::segment::{End, SegmentFile};
-use crate::sys::{DiskFile, replace_with_copy};
+use crate::sys::{DiskFile, SyncPoint, replace_with_copy};
 use crate::types::{FilePos, Offset};
 
 /// Which of the bytes that are cut off are kept in side files.
@@ -63,7 +63,8 @@ impl Recovering<'_> {
     /// A copy of the beginning takes the place of the file: the bytes behind may be mapped by somebody who read them before
     /// they were lost, or be in a backup that shares the file. Where there is no room for a copy, the file is cut.
     fn cut_file(&self, file: &dyn DiskFile, path: &Path, end: End) -> Result<()> {
-        match replace_with_copy(&*self.place.disk, path, u64::from(end.file_pos)) {
+        let points = [SyncPoint::CutCopy, SyncPoint::CutCopyName];
+        match replace_with_copy(&*self.place.disk, path, u64::from(end.file_pos), points) {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => self.shorten(file, path, end),
             replaced => replaced.map_err(|error| self.refused("cut the segment", path, error)),
         }
@@ -72,7 +73,7 @@ impl Recovering<'_> {
     /// Cuts a file behind `end`, where nobody has read anything.
     pub(super) fn shorten(&self, file: &dyn DiskFile, path: &Path, end: End) -> Result<()> {
         file.set_len(u64::from(end.file_pos)).map_err(|error| self.refused("cut the segment", path, error))?;
-        file.sync().map_err(|error| sync_failed(path, error).in_partition(&self.place.partition))
+        file.sync(SyncPoint::CutSegment).map_err(|error| sync_failed(path, error).in_partition(&self.place.partition))
     }
 
     /// Takes a whole segment out of the log. Its batches stay, under a name that is not a segment's, if they are to be
@@ -88,7 +89,7 @@ impl Recovering<'_> {
         for index in [SegmentFile::OffsetIndex, SegmentFile::TimeIndex] {
             let _ = disk.remove_file(&place.path(index)); // usually not there, and checked before it is used
         }
-        self.sync_dir()?;
+        self.sync_dir(SyncPoint::CutNames)?;
         Ok(kept_in)
     }
 }

@@ -18,7 +18,7 @@ use super::view::View;
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::{End, ScanOffsets, Segment, SegmentFile, SegmentFollower, scan_whole};
 use crate::sync::{Arc, Ordering};
-use crate::sys::OpenMode;
+use crate::sys::{OpenMode, SyncPoint};
 use crate::types::{Durability, FilePos, Offset};
 
 /// What a log that follows another process remembers.
@@ -176,8 +176,8 @@ impl Looking<'_> {
             let offsets = ScanOffsets { base: place.base, from: place.base, gaps_below: place.gaps_below };
             let batches = scan_whole(&*file, (0, len), offsets, |_, _| {})?;
             if self.shows_durable_only() {
-                file.sync()?;
-                disk.sync_dir(&self.place.dir)?;
+                file.sync(SyncPoint::FollowedSegment)?;
+                disk.sync_dir(&self.place.dir, SyncPoint::FollowedSegmentName)?;
             }
             Ok(batches.valid_end)
         };

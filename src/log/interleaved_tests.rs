@@ -8,7 +8,7 @@ use super::{Log, LogPlace, OffsetSpec};
 use crate::config::TopicConfig;
 use crate::record::{BatchBuilder, Compression};
 use crate::sync::{Arc, Mutex, Ordering};
-use crate::sys::{Disk, DiskEntry, DiskFile, Faults, FaultyDisk, OpenFiles, OpenMode, RealDisk};
+use crate::sys::{Disk, DiskEntry, DiskFile, Faults, FaultyDisk, OpenFiles, OpenMode, RealDisk, SyncPoint};
 use crate::types::{Durability, Offset, Timestamp, TopicPartition};
 
 type Hook = Mutex<Option<Box<dyn FnOnce() + Send>>>;
@@ -72,8 +72,8 @@ impl Disk for HookDisk {
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
         RealDisk.remove_dir(dir)
     }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.sync_dir(dir)
+    fn sync_dir(&self, dir: &Path, point: SyncPoint) -> io::Result<()> {
+        RealDisk.sync_dir(dir, point)
     }
 }
 #[derive(Debug)]
@@ -93,8 +93,8 @@ impl DiskFile for HookFile {
     fn write_at(&self, bytes: &[u8], pos: u64) -> io::Result<()> {
         self.0.write_at(bytes, pos)
     }
-    fn sync(&self) -> io::Result<()> {
-        self.0.sync()
+    fn sync(&self, point: SyncPoint) -> io::Result<()> {
+        self.0.sync(point)
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::sys::{Disk, OpenMode, write_atomically};
+use crate::sys::{Disk, OpenMode, SyncPoint, write_atomically};
 use crate::types::Offset;
 
 /// Name of the file in a partition's directory.
@@ -45,7 +45,8 @@ impl LeaderEpochs {
 
     /// Writes the file; durable when it returns.
     pub(crate) fn store(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
-        write_atomically(disk, &path(dir), self.to_text().as_bytes())
+        let points = [SyncPoint::LeaderEpochs, SyncPoint::LeaderEpochsName];
+        write_atomically(disk, &path(dir), self.to_text().as_bytes(), points)
     }
 
     /// Reads the content of the file, or says what is wrong with it.

@@ -16,7 +16,7 @@ use super::log::LogPlace;
 use super::recover::corrupt;
 use crate::error::{Error, Result};
 use crate::segment::{End, ScanOffsets, scan};
-use crate::sys::{DiskEntry, OpenMode};
+use crate::sys::{DiskEntry, OpenMode, SyncPoint};
 use crate::types::{FilePos, Offset};
 
 const CLEANED: &str = ".cleaned";
@@ -88,10 +88,10 @@ fn carry_out(place: &LogPlace, steps: Vec<Step>) -> io::Result<()> {
         match step {
             Step::Remove(name) => place.disk.remove_file(&place.dir.join(name))?,
             Step::Rename(from, to) => place.disk.rename(&place.dir.join(from), &place.dir.join(to))?,
-            Step::Sync => place.disk.sync_dir(&place.dir)?,
+            Step::Sync => place.disk.sync_dir(&place.dir, SyncPoint::ReplacementStep)?,
         }
     }
-    place.disk.sync_dir(&place.dir)
+    place.disk.sync_dir(&place.dir, SyncPoint::Replacement)
 }
 
 /// The offset behind the last batch of a finished replacement, all of which is read.

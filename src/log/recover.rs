@@ -52,7 +52,7 @@ use crate::segment::{
     scan,
 };
 use crate::sync::Arc;
-use crate::sys::{DiskFile, OpenMode};
+use crate::sys::{DiskFile, OpenMode, SyncPoint};
 use crate::types::{Durability, FilePos, Offset};
 
 /// How the last user left a log.
@@ -135,7 +135,7 @@ fn create(mut place: LogPlace, checkpoint: Option<Checkpoint>, epochs: &LeaderEp
     // Room is reserved with the first append: a topic may have many partitions that are never used.
     let room = Room { capacity: place.segment_bytes(), preallocate: false, promises: true };
     let (segment, _) = Segment::create(place.segment(0), room)
-        .and_then(|segment| place.disk.sync_dir(&place.dir).map(|()| segment))
+        .and_then(|segment| place.disk.sync_dir(&place.dir, SyncPoint::PartitionFileName).map(|()| segment))
         .map_err(|error| Error::io("create the log", &place.dir, error).in_partition(&place.partition))?;
     let start =
         Start { log_start: 0, recovery_point: 0, anchor: None, leader_epoch: epochs.latest(), damaged: Vec::new() };
@@ -271,7 +271,7 @@ impl Recovering<'_> {
                 break;
             }
         }
-        self.sync_dir()?;
+        self.sync_dir(SyncPoint::RecoveredNames)?;
         let active = segments.pop().ok_or_else(|| Error::storage("no segment was found"))?; // `all` is not empty
         Ok((segments, active))
     }
@@ -394,7 +394,8 @@ impl Recovering<'_> {
     fn scan_file(&mut self, place: SegmentPlace, len: FilePos) -> Result<Scanned> {
         let path = place.path(SegmentFile::Log);
         let file = place.disk.open(&path, OpenMode::Write).map_err(|error| self.refused("open", &path, error))?;
-        file.sync().map_err(|error| sync_failed(&path, error).in_partition(&self.place.partition))?;
+        file.sync(SyncPoint::RecoveredSegment)
+            .map_err(|error| sync_failed(&path, error).in_partition(&self.place.partition))?;
         file.drop_cache().map_err(|error| self.refused("drop the cache of", &path, error))?;
         let beginning = End { offset: place.base, file_pos: 0 };
         let from = self.trusted_anchor(&place, len).unwrap_or(beginning);
@@ -460,9 +461,9 @@ impl Recovering<'_> {
             .map_err(|error| self.refused("read the segment", &place.path(SegmentFile::Log), error))
     }
 
-    pub(super) fn sync_dir(&self) -> Result<()> {
+    pub(super) fn sync_dir(&self, point: SyncPoint) -> Result<()> {
         let LogPlace { disk, dir, .. } = self.place;
-        disk.sync_dir(dir).map_err(|error| self.refused("sync the directory", dir, error))
+        disk.sync_dir(dir, point).map_err(|error| self.refused("sync the directory", dir, error))
     }
 
     pub(super) fn refused(&self, operation: &'static str, path: &Path, error: io::Error) -> Error {

@@ -5,7 +5,7 @@ use super::log::Log;
 use crate::error::{Error, Result};
 use crate::segment::{End, Segment};
 use crate::sync::Ordering;
-use crate::sys::is_out_of_handles;
+use crate::sys::{SyncPoint, is_out_of_handles};
 use crate::types::{FilePos, Offset};
 
 /// How far to seal.
@@ -99,7 +99,8 @@ impl Log {
         let (end, recovery_point) = match which {
             Seal::Rolled => (active.written(), active.base().max(known)),
             Seal::Synced => {
-                let end = active.sync().map_err(|error| self.not_synced(active, error))?;
+                let end =
+                    active.sync(SyncPoint::CheckpointedSegment).map_err(|error| self.not_synced(active, error))?;
                 (end, end.offset.max(known))
             }
             Seal::All => (active.written(), active.written().offset),

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::sys::{Disk, DiskFile, OpenMode};
+use crate::sys::{Disk, DiskFile, OpenMode, SyncPoint};
 
 /// Ending of a side file's name, but for the number that a later one of the same name has.
 pub(crate) const CORRUPT: &str = ".corrupt";
@@ -28,7 +28,7 @@ pub(crate) fn keep_end(
     let kept_in = free_name(disk, path, &format!(".{from}{CORRUPT}"))?;
     let copy = disk.open(&kept_in, OpenMode::Create)?;
     copy_range(file, &*copy, (from, end))?;
-    copy.sync()?;
+    copy.sync(SyncPoint::SideFile)?;
     sync_parent(disk, path)?;
     Ok(kept_in)
 }
@@ -88,7 +88,7 @@ fn free_name(disk: &dyn Disk, path: &Path, suffix: &str) -> io::Result<PathBuf> 
 }
 
 fn sync_parent(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
+    disk.sync_dir(path.parent().unwrap_or(Path::new(".")), SyncPoint::SideFileName)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::log::{Log, sync_failed};
 use crate::error::{Error, Result};
 use crate::segment::Segment;
 use crate::sync::Ordering;
-use crate::sys::is_out_of_handles;
+use crate::sys::{SyncPoint, is_out_of_handles};
 use crate::types::Offset;
 
 impl Log {
@@ -52,7 +52,7 @@ impl Log {
             self.check_failure()?;
         }
         for segment in view.segments_from(self.durable()) {
-            let end = segment.sync().map_err(|error| self.not_synced(segment, error))?;
+            let end = segment.sync(SyncPoint::Commit).map_err(|error| self.not_synced(segment, error))?;
             // Visible first: who finds them durable may look for them.
             segment.show(end);
             self.durable.fetch_max(end.offset, Ordering::Release);

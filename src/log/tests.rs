@@ -13,7 +13,7 @@ use crate::config::TopicConfig;
 use crate::error::{ErrorKind, Result};
 use crate::record::{BatchBuilder, Compression};
 use crate::sync::{Arc, Ordering};
-use crate::sys::{Faults, FaultyDisk, RealDisk};
+use crate::sys::{Faults, FaultyDisk, RealDisk, SyncPoint};
 use crate::types::{Durability, Offset, TopicPartition};
 
 fn open(dir: &Path, config: TopicConfig) -> (Log, Arc<Faults>) {
@@ -262,8 +262,8 @@ fn an_error_that_one_sync_saw_fails_the_others_of_the_file() {
     append(&log, &[&[7; 200]]).unwrap();
     let segment = Arc::clone(log.view.load().active());
     *faults.next_sync.lock() = Some(io::ErrorKind::Other);
-    segment.sync().unwrap_err();
-    segment.sync().unwrap_err();
+    segment.sync(SyncPoint::Commit).unwrap_err();
+    segment.sync(SyncPoint::Commit).unwrap_err();
     assert!(log.sync_to(1).is_err());
     assert_eq!(log.high_watermark(), 0);
 }

@@ -8,7 +8,7 @@ use super::reader::SegmentReader;
 use super::scan::{ScanOffsets, announces_batch, scan_whole};
 use super::segment::{End, Segment, SegmentPlace};
 use crate::sync::Arc;
-use crate::sys::FollowedFile;
+use crate::sys::{FollowedFile, SyncPoint};
 use crate::types::FilePos;
 
 /// A segment that another process appends to, and what shows its appends. There is one at a time.
@@ -64,7 +64,7 @@ impl SegmentFollower {
         if durable {
             self.file.sync()?;
             if !self.entry_synced {
-                place.disk.sync_dir(&place.dir)?;
+                place.disk.sync_dir(&place.dir, SyncPoint::FollowedSegmentName)?;
                 self.entry_synced = true;
             }
         }

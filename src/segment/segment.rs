@@ -8,7 +8,9 @@ use super::names::{SegmentFile, segment_path};
 use super::reader::{Readers, SegmentReader};
 use crate::record::Batch;
 use crate::sync::{Arc, ArcSwapOption, AtomicBool, AtomicU64, CachePadded, Mutex, Ordering, Weak};
-use crate::sys::{AppendFile, Disk, Evict, Eviction, Mapping, OpenFiles, OpenMode, WriteFailure, replace_with_copy};
+use crate::sys::{
+    AppendFile, Disk, Evict, Eviction, Mapping, OpenFiles, OpenMode, SyncPoint, WriteFailure, replace_with_copy,
+};
 use crate::types::{FilePos, Offset, Timestamp};
 
 /// A `.log` file with its indexes. One writer appends to the active one; readers use all of them without a lock.
@@ -221,7 +223,8 @@ impl Segment {
         let SegmentPlace { disk, open_files, .. } = &self.place;
         if disk.entry(&self.path())?.names > 1 {
             // A backup has it, too, which must not see what is appended here.
-            replace_with_copy(&**disk, &self.path(), u64::from(end.file_pos))?;
+            let points = [SyncPoint::UnsharedSegment, SyncPoint::UnsharedSegmentName];
+            replace_with_copy(&**disk, &self.path(), u64::from(end.file_pos), points)?;
         }
         let capacity = (end.file_pos, room.capacity);
         let opened = AppendFile::new((disk, self.path()), None, capacity, room.promises, open_files)?;
@@ -245,16 +248,16 @@ impl Segment {
     }
 
     /// Makes what is written now durable, the directory entry included, and returns its end.
-    pub(crate) fn sync(&self) -> io::Result<End> {
+    pub(crate) fn sync(&self, point: SyncPoint) -> io::Result<End> {
         let end = self.written();
         let file = self.files.lock().written.clone();
         if let Some(file) = file {
-            match file.sync() {
+            match file.sync(point) {
                 Err(_) if self.is_removed() => return Ok(end), // nobody needs it any more
                 synced => synced?,
             }
             if !self.entry_synced.load(Ordering::Relaxed) {
-                self.place.disk.sync_dir(&self.place.dir)?;
+                self.place.disk.sync_dir(&self.place.dir, SyncPoint::SegmentName)?;
                 self.entry_synced.store(true, Ordering::Relaxed);
             }
         }
@@ -274,7 +277,7 @@ impl Segment {
         if self.files.lock().written.is_none() {
             return Ok(());
         }
-        self.sync()?;
+        self.sync(SyncPoint::SealedSegment)?;
         let reader = self.reader.load_full().filter(|_| !self.is_removed());
         if let Some(reader) = reader {
             self.place.write_indexes(reader.indexes());
@@ -347,7 +350,7 @@ impl Segment {
                 _ => {}
             }
         }
-        self.place.disk.sync_dir(&self.place.dir)
+        self.place.disk.sync_dir(&self.place.dir, SyncPoint::RemovedSegment)
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::bounded::{Evict, Eviction, OpenFiles};
 use super::disk::{Disk, DiskFile, OpenMode};
 use super::mapping::Mapping;
+use super::sync_point::SyncPoint;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
 use crate::types::FilePos;
 
@@ -72,7 +73,7 @@ impl Handle {
         let file = self.file.try_lock()?.clone();
         self.dirty.store(false, Ordering::Release);
         if let Some(file) = file {
-            *failed |= file.sync().is_err();
+            *failed |= file.sync(SyncPoint::EvictedSegment).is_err();
         }
         Some(())
     }
@@ -212,14 +213,14 @@ impl AppendFile {
 
     /// Makes everything appended before the call durable. After a failure every later call fails, too, and the file
     /// must not be appended to.
-    pub(crate) fn sync(&self) -> io::Result<()> {
+    pub(crate) fn sync(&self, point: SyncPoint) -> io::Result<()> {
         let mut failed = self.handle.sync_failed.lock();
         if *failed {
             return Err(io::Error::other("an earlier sync of the file failed"));
         }
         let file = self.handle.get()?; // no handle is no failed sync
         self.handle.dirty.store(false, Ordering::Release);
-        file.sync().inspect_err(|_| *failed = true)
+        file.sync(point).inspect_err(|_| *failed = true)
     }
 }
 
@@ -315,7 +316,7 @@ mod tests {
         for round in 0..10u8 {
             for file in &files {
                 file.append(&[round; 10]).unwrap();
-                file.sync().unwrap();
+                file.sync(SyncPoint::Commit).unwrap();
             }
             let open = files.iter().filter(|file| file.handle.file.lock().is_some()).count();
             assert!((1..=3).contains(&open), "{open}");

@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
+use super::sync_point::SyncPoint;
 use crate::sync::Arc;
 use crate::types::Timestamp;
 
@@ -46,7 +47,7 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
     }
 
     /// Makes names created, renamed and removed in `dir` durable.
-    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    fn sync_dir(&self, dir: &Path, point: SyncPoint) -> io::Result<()>;
 }
 
 /// An open file.
@@ -65,7 +66,7 @@ pub(crate) trait DiskFile: fmt::Debug + Send + Sync {
 
     /// Makes the content durable, with as much of the metadata as reading it back needs (`fdatasync`). After a failure
     /// nothing is known about what is stored and a second try proves nothing.
-    fn sync(&self) -> io::Result<()>;
+    fn sync(&self, point: SyncPoint) -> io::Result<()>;
 
     /// Cuts the file or extends it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
@@ -173,7 +174,7 @@ impl Disk for RealDisk {
         fs::hard_link(file, name)
     }
 
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+    fn sync_dir(&self, dir: &Path, _point: SyncPoint) -> io::Result<()> {
         File::open(dir)?.sync_all()
     }
 }
@@ -208,7 +209,7 @@ impl DiskFile for RealFile {
         self.0.write_all_at(bytes, pos)
     }
 
-    fn sync(&self) -> io::Result<()> {
+    fn sync(&self, _point: SyncPoint) -> io::Result<()> {
         self.0.sync_data()
     }
 
@@ -260,22 +261,32 @@ pub(crate) const TEMPORARY: &str = "thalweg.tmp";
 
 /// Replaces the content of `path` so that a power cut at any moment leaves the old file or the new one: written beside
 /// it, synced, renamed over it, and the directory synced. Durable when it returns.
-pub(crate) fn write_atomically(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn write_atomically(
+    disk: &dyn Disk,
+    path: &Path,
+    content: &[u8],
+    [content_point, name_point]: [SyncPoint; 2],
+) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     // One fixed name a directory, since a topic file's own name may have no room for a suffix (255 bytes). Each
     // directory has one writer at a time.
     let beside = dir.join(TEMPORARY);
     let file = disk.open(&beside, OpenMode::Create)?;
     file.write_at(content, 0)?;
-    file.sync()?;
+    file.sync(content_point)?;
     drop(file);
     disk.rename(&beside, path)?;
-    disk.sync_dir(dir)
+    disk.sync_dir(dir, name_point)
 }
 
 /// Puts a copy of its first `len` bytes in the place of the file at `path`. Other names of the file, and maps of it, keep
 /// all of its bytes. Durable when it returns.
-pub(crate) fn replace_with_copy(disk: &dyn Disk, path: &Path, len: u64) -> io::Result<()> {
+pub(crate) fn replace_with_copy(
+    disk: &dyn Disk,
+    path: &Path,
+    len: u64,
+    [content_point, name_point]: [SyncPoint; 2],
+) -> io::Result<()> {
     const PIECE: u64 = 256 * 1024;
     let dir = path.parent().unwrap_or(Path::new("."));
     let beside = dir.join(TEMPORARY);
@@ -290,9 +301,9 @@ pub(crate) fn replace_with_copy(disk: &dyn Disk, path: &Path, len: u64) -> io::R
         copy.write_at(bytes, at)?;
         at += read as u64;
     }
-    copy.sync()?;
+    copy.sync(content_point)?;
     disk.rename(&beside, path)?;
-    disk.sync_dir(dir)
+    disk.sync_dir(dir, name_point)
 }
 
 #[cfg(test)]
@@ -304,7 +315,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         for content in [&b"one"[..], b"two and more", b""] {
-            write_atomically(&RealDisk, &path, content).unwrap();
+            write_atomically(&RealDisk, &path, content, [SyncPoint::Checkpoint, SyncPoint::CheckpointName]).unwrap();
             assert_eq!(fs::read(&path).unwrap(), content);
         }
         assert_eq!(RealDisk.list(dir.path()).unwrap().len(), 1);

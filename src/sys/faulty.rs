@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::disk::{Disk, DiskEntry, DiskFile, OpenMode, RealDisk};
+use super::sync_point::SyncPoint;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Condvar, Mutex, Ordering};
 use crate::types::Timestamp;
 
@@ -136,7 +137,7 @@ impl Disk for FaultyDisk {
         RealDisk.remove_dir(dir)
     }
 
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+    fn sync_dir(&self, dir: &Path, point: SyncPoint) -> io::Result<()> {
         const EMFILE: i32 = 24;
         let mut left = self.0.dir_syncs_left.lock();
         match &mut *left {
@@ -149,7 +150,7 @@ impl Disk for FaultyDisk {
         }
         drop(left);
         self.0.change()?;
-        if self.0.pretends.load(Ordering::SeqCst) { Ok(()) } else { RealDisk.sync_dir(dir) }
+        if self.0.pretends.load(Ordering::SeqCst) { Ok(()) } else { RealDisk.sync_dir(dir, point) }
     }
 }
 
@@ -188,7 +189,7 @@ impl DiskFile for FaultyFile {
         self.file.write_at(bytes, pos)
     }
 
-    fn sync(&self) -> io::Result<()> {
+    fn sync(&self, point: SyncPoint) -> io::Result<()> {
         self.faults.syncs.fetch_add(1, Ordering::SeqCst);
         let mut held = self.faults.held.lock();
         while *held {
@@ -197,7 +198,7 @@ impl DiskFile for FaultyFile {
         drop(held);
         fail(&self.faults.next_sync)?;
         self.faults.change()?;
-        if self.faults.pretends.load(Ordering::SeqCst) { Ok(()) } else { self.file.sync() }
+        if self.faults.pretends.load(Ordering::SeqCst) { Ok(()) } else { self.file.sync(point) }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::disk::{Disk, DiskFile, OpenMode};
 use super::mapping::Mapping;
+use super::sync_point::SyncPoint;
 use crate::sync::Arc;
 use crate::types::FilePos;
 
@@ -43,7 +44,7 @@ impl FollowedFile {
         if self.sync_failed {
             return Err(io::Error::other("an earlier sync of the file failed"));
         }
-        self.file.sync().inspect_err(|_| self.sync_failed = true)
+        self.file.sync(SyncPoint::FollowedSegment).inspect_err(|_| self.sync_failed = true)
     }
 
     /// Makes bytes up to `end` readable, if the file has them.

@@ -3,6 +3,7 @@
 //! - [`Disk`] and [`DiskFile`] are the seam: everything the engine asks of a file system goes through them.
 //! - [`AppendFile`] is a file that only grows, written by `pwrite` and read through a read-only [`Mapping`], never beyond
 //!   what has been written.
+//! - [`SyncPoint`] names every sync of the engine, and says why it is needed.
 //! - [`OpenFiles`] bounds how many files and maps are open.
 //! - [`write_atomically`] replaces a small file so that a power cut leaves the old or the new content.
 //! - [`DirectoryLock`] keeps a second broker out of a data directory.
@@ -18,6 +19,7 @@ mod followed_file;
 mod lock;
 #[allow(unsafe_code, reason = "the one place, with the proof beside each block")]
 mod mapping;
+mod sync_point;
 
 pub(crate) use append_file::{AppendFile, WriteFailure};
 pub(crate) use bounded::{Evict, Eviction, OpenFiles};
@@ -29,3 +31,4 @@ pub(crate) use faulty::{Faults, FaultyDisk};
 pub(crate) use followed_file::FollowedFile;
 pub(crate) use lock::{DirectoryLock, LockFailure};
 pub(crate) use mapping::Mapping;
+pub(crate) use sync_point::SyncPoint;

@@ -12,7 +12,7 @@ use super::topic_name::OFFSETS_TOPIC;
 use super::topics::Topics;
 use crate::error::{Error, Result};
 use crate::log::copy_file;
-use crate::sys::OpenMode;
+use crate::sys::{OpenMode, SyncPoint};
 
 impl Topics {
     /// Copies every topic into `target`, an empty directory. Durable when it returns, but for the name of `target`.
@@ -44,7 +44,7 @@ impl Topics {
         for topic in self.all().iter().filter(|topic| &**topic.name() != OFFSETS_TOPIC) {
             self.copy_topic(topic, target, &mut report)?;
         }
-        self.place.disk.sync_dir(target).map_err(|error| Error::io("sync", target, error))?;
+        self.place.disk.sync_dir(target, SyncPoint::BackupName).map_err(|error| Error::io("sync", target, error))?;
         Ok(report)
     }
 
@@ -78,7 +78,7 @@ impl Topics {
             self.write(&dir.join(PARTITION_METADATA), &partition_metadata(topic.id))?;
             let epochs = dir.join(LEADER_EPOCHS);
             if copy_file(disk, &self.place.partition_dir(partition.name()).join(LEADER_EPOCHS), &epochs)? {
-                disk.open(&epochs, OpenMode::Write)?.sync()?;
+                disk.open(&epochs, OpenMode::Write)?.sync(SyncPoint::Backup)?;
             }
             Ok(())
         };
@@ -96,7 +96,7 @@ impl Topics {
     fn write(&self, path: &Path, content: &str) -> io::Result<()> {
         let file = self.place.disk.open(path, OpenMode::Create)?;
         file.write_at(content.as_bytes(), 0)?;
-        file.sync()
+        file.sync(SyncPoint::Backup)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::log::{CHECKPOINT_FILE, LeftBy, Log, LogPlace, Usage};
 use crate::segment::SegmentFile;
 use crate::sync::Arc;
-use crate::sys::{Disk, DiskEntry, OpenFiles, OpenMode, write_atomically};
+use crate::sys::{Disk, DiskEntry, OpenFiles, OpenMode, SyncPoint, write_atomically};
 use crate::types::{Offset, TopicPartition};
 
 /// Where topics live, and what their partitions need.
@@ -57,7 +57,8 @@ impl TopicPlace {
     /// of the two is there.
     pub(super) fn write_topic_file(&self, name: &str, file: &TopicFile) -> Result<()> {
         let path = self.topic_file_path(name);
-        write_atomically(&*self.disk, &path, file.to_text().as_bytes())
+        let points = [SyncPoint::TopicFile, SyncPoint::TopicFileName];
+        write_atomically(&*self.disk, &path, file.to_text().as_bytes(), points)
             .map_err(|error| Error::io("write the topic file", &path, error))
     }
 
@@ -68,13 +69,13 @@ impl TopicPlace {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(Error::io("remove the topic file", &path, error))
             }
-            _ => self.sync(),
+            _ => self.sync(SyncPoint::TopicFileRemoved),
         }
     }
 
     /// Makes what was created, renamed and removed here durable.
-    pub(super) fn sync(&self) -> Result<()> {
-        self.disk.sync_dir(&self.dir).map_err(|error| Error::io("sync", &self.dir, error))
+    fn sync(&self, point: SyncPoint) -> Result<()> {
+        self.disk.sync_dir(&self.dir, point).map_err(|error| Error::io("sync", &self.dir, error))
     }
 
     /// Makes the partitions `numbers` of a topic, whose directories are not there. Durable when it returns.
@@ -87,7 +88,7 @@ impl TopicPlace {
         let partitions = numbers
             .map(|number| self.create_partition(&TopicPartition::new(Arc::clone(name), number), file))
             .collect::<Result<Vec<_>>>()?;
-        self.sync()?;
+        self.sync(SyncPoint::PartitionName)?;
         Ok(partitions)
     }
 
@@ -99,7 +100,7 @@ impl TopicPlace {
             for (name, content) in files {
                 let file = self.disk.open(&dir.join(name), OpenMode::Create)?;
                 file.write_at(content.as_bytes(), 0)?;
-                file.sync()?;
+                file.sync(SyncPoint::PartitionFile)?;
             }
             Ok(())
         };
@@ -145,7 +146,7 @@ impl TopicPlace {
     pub(super) fn take_back_creation(&self, name: &str, file: &TopicFile) -> Result<()> {
         self.write_topic_file(name, file)?;
         self.remove(&self.leftovers(name, 0..file.partitions, None)?)?;
-        self.sync()?;
+        self.sync(SyncPoint::CreationTakenBack)?;
         self.remove_topic_file(name)
     }
 
@@ -170,7 +171,7 @@ impl TopicPlace {
                 renamed.push((entry.name, to));
             }
         }
-        self.sync()?;
+        self.sync(SyncPoint::PartitionRenamed)?;
         Ok(renamed)
     }
 
