@@ -207,7 +207,6 @@ impl DirectoryCheck<'_> {
                 is_in_use: file.is_some_and(|file| *number < file.partitions),
                 inflated_max,
                 clean: self.directory.is_clean(),
-                preallocate: file.is_some_and(|file| file.config.get_preallocate()),
             };
             verify_partition(&place, &mut self.verification);
         }

@@ -31,8 +31,6 @@ pub(super) struct PartitionPlace<'a> {
     pub(super) inflated_max: usize,
     /// Whether the data directory was closed in order.
     pub(super) clean: bool,
-    /// Whether room is reserved behind the batches of the active segment.
-    pub(super) preallocate: bool,
 }
 
 /// Checks everything in the partition's directory and adds what it finds.
@@ -324,9 +322,9 @@ impl PartitionCheck<'_> {
         end == next || (end < next && end < self.gaps_below())
     }
 
-    /// Whether zeros behind `end`, at or behind the recovery point, are taken for room that was reserved.
+    /// Whether zeros behind `end`, at or behind the recovery point, are taken for room.
     fn are_room(&self, end: Offset, next: Option<Offset>) -> bool {
-        next.map_or(self.place.preallocate, |next| self.leads_to(end, next))
+        next.is_none_or(|next| self.leads_to(end, next))
     }
 
     fn batch_behind(&self, path: &Path, (base, len): (Offset, u64), walk: &SegmentWalk) -> Option<FilePos> {

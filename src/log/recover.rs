@@ -6,7 +6,7 @@
 //!
 //! | what is found | at or behind the recovery point | below it |
 //! |---|---|---|
-//! | zeros, which are room that was reserved (see below) | given back | - |
+//! | zeros, which are room (see below) | given back | - |
 //! | a batch whose end is missing, or zeros, and no whole batch behind | cut off | `on.corruption` |
 //! | anything else that is not a batch | cut off, the bytes kept in a side file | `on.corruption` |
 //! | a segment that does not begin where the one before ends | taken out of the log, its batches kept | `on.corruption` |
@@ -14,9 +14,8 @@
 //! | the first segment, behind the log start | - | `on.corruption`: the log start moves |
 //! | the end of the log, below the log start | - | left as it is, whatever `on.corruption` says |
 //!
-//! Zeros behind the batches of a segment are room that was reserved for it, and nothing is missing, if the next
-//! segment begins where the batches end, or if it is the last one of a topic with `preallocate` and has all that was
-//! vouched for. Room is given back before anything is appended, and before the recovery point moves past the segment,
+//! Zeros behind the batches of a segment are room, written or reserved ahead, and nothing is missing, if the next segment
+//! begins where the batches end, or if it is the last one and has all that was vouched for. Room is given back before anything is appended, and before the recovery point moves past the segment,
 //! so below the recovery point a file ends where its batches end.
 //!
 //! `on.corruption=fail` changes nothing: the log is opened for reading, the offsets from the damage to the next segment

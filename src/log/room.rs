@@ -1,4 +1,4 @@
-//! Recovery and the room that was reserved behind the batches of a segment: zeros which are neither data nor damage.
+//! Recovery and the room behind the batches of a segment: zeros which are neither data nor damage.
 
 use super::recover::Recovering;
 use crate::segment::{End, Scan, Segment, SegmentFile, SegmentPlace, data_end};
@@ -7,9 +7,9 @@ use crate::sys::OpenMode;
 use crate::types::{FilePos, Offset};
 
 impl Recovering<'_> {
-    /// Bytes of a file that was walked, without the room that the topic reserves.
+    /// Bytes of a file that was walked, without the room behind its batches.
     pub(super) fn without_room(&self, found: &Scan, len: FilePos) -> FilePos {
-        if self.place.config.get_preallocate() { without_room((found.valid_end, found.data_end), len) } else { len }
+        without_room((found.valid_end, found.data_end), len)
     }
 
     /// Whether the next segment may begin at `next`.
@@ -21,16 +21,13 @@ impl Recovering<'_> {
     pub(super) fn are_room(&self, end: End, next_base: Option<Offset>) -> bool {
         match next_base {
             Some(next) => self.leads_to(end, next),
-            None => self.place.config.get_preallocate() && self.vouched_for() <= end.offset,
+            None => self.vouched_for() <= end.offset,
         }
     }
 
     /// Bytes of a segment without the room that was reserved for it: 0 if it has nothing else. One that cannot be read has
     /// no room.
     pub(super) fn len_without_room(&self, base: Offset, len: FilePos) -> FilePos {
-        if !self.place.config.get_preallocate() {
-            return len;
-        }
         let file = self.place.disk.open(&self.place.segment(base).path(SegmentFile::Log), OpenMode::Read);
         let data_end = file.and_then(|file| data_end(&*file, 0, len));
         data_end.map_or(len, |data_end| without_room((0, data_end), len))

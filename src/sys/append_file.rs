@@ -7,7 +7,7 @@ use super::bounded::{Evict, Eviction, OpenFiles};
 use super::disk::{Disk, DiskFile, OpenMode};
 use super::mapping::Mapping;
 use super::sync_point::SyncPoint;
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
+use crate::sync::{Arc, AtomicBool, AtomicU32, Mutex, Ordering, Weak};
 use crate::types::FilePos;
 
 /// A file that only grows: appended to by `pwrite`, read through a read-only map.
@@ -22,9 +22,33 @@ use crate::types::FilePos;
 pub(crate) struct AppendFile {
     handle: Arc<Handle>,
     mapping: Arc<Mapping>,
-    /// Held for the length of an append, so that two of them can never write to the same place; whether the file may be
-    /// longer than what was appended: the room behind is zeros.
-    writing: Mutex<HasRoom>,
+    /// Held for the length of an append, so that two of them can never write to the same place.
+    writing: Mutex<Tail>,
+    /// What had been appended when the last sync began. Read by appends; a stale value only moves the moment of the next
+    /// zeros.
+    synced_to: AtomicU32,
+}
+
+/// What lies behind the appended bytes.
+#[derive(Debug)]
+struct Tail {
+    /// The length of the file. From the appended bytes on it is room: zeros, never anything that was written before.
+    file_end: u64,
+    /// Up to here the room was written, not only reserved.
+    zeroed_end: u64,
+    /// Bytes that were appended since the file was opened.
+    appended: u64,
+}
+
+impl Tail {
+    fn has_room(&self, end: u64) -> bool {
+        end < self.file_end
+    }
+
+    /// The file ends at `end` now.
+    fn cut(&mut self, end: u64) {
+        (self.file_end, self.zeroed_end) = (end, end);
+    }
 }
 
 /// Where a file is, and its handle while it is open.
@@ -97,9 +121,17 @@ impl Evict for Handle {
     }
 }
 
-/// Whether a file may be longer than what was appended to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct HasRoom(bool);
+/// Most zeros that are written ahead of what is appended.
+const ZEROS_MAX: u64 = 1 << 20;
+
+/// Fewest of them: what the system writes in one piece in any case.
+const PAGE: u64 = 4096;
+
+/// With more than this to sync at a time, the new length and the new blocks that a sync has to write as well cost less than
+/// writing everything twice.
+const UNSYNCED_MAX: FilePos = 256 * 1024;
+
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// Why bytes did not get into the file.
 #[derive(Debug)]
@@ -141,35 +173,37 @@ impl AppendFile {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         }
         let mapping = Arc::new(Mapping::new(file.as_file(), capacity.max(len), len)?);
-        let writing = Mutex::new(HasRoom(file_len > u64::from(len)));
-        Ok(AppendFile { handle, mapping, writing })
+        let writing = Mutex::new(Tail { file_end: file_len, zeroed_end: u64::from(len), appended: 0 });
+        Ok(AppendFile { handle, mapping, writing, synced_to: AtomicU32::new(len) })
     }
 
     /// Gives the file the room on the disk that it can grow to: appends then find it there, and a sync has no new length
     /// to write. The room is zeros, never anything that was written before. Without effect where the file system
     /// cannot do that; after an error the file is as it was, or has zeros behind its end.
     pub(crate) fn reserve(&self) -> io::Result<()> {
-        let mut has_room = self.writing.lock();
+        let mut tail = self.writing.lock();
         let (file, end) = (self.handle.get()?, u64::from(self.mapping.published()));
-        if *has_room == HasRoom(true) {
+        if tail.has_room(end) {
             // What stands there is not known; new room is known to be zeros.
             file.set_len(end)?;
+            tail.cut(end);
         }
-        let reserved = file.reserve(u64::from(self.capacity()));
-        *has_room = HasRoom(match &reserved {
-            Ok(reserved) => *reserved,
-            Err(_) => file.set_len(end).is_err(),
-        });
+        let capacity = u64::from(self.capacity());
+        let reserved = file.reserve(capacity);
+        if matches!(reserved, Ok(true)) || reserved.is_err() && file.set_len(end).is_err() {
+            tail.file_end = capacity;
+        }
         reserved.map(drop)
     }
 
-    /// Gives back what was reserved behind the end: the file is as long as what was appended, and that is durable after
-    /// the next [`sync`](AppendFile::sync). The bytes that are cut off were never readable.
+    /// Gives back the room behind the end: the file is as long as what was appended, and that is durable after the next
+    /// [`sync`](AppendFile::sync). The bytes that are cut off were never readable.
     pub(crate) fn trim(&self) -> io::Result<()> {
-        let mut has_room = self.writing.lock();
-        if *has_room == HasRoom(true) {
-            self.handle.get()?.set_len(u64::from(self.mapping.published()))?;
-            *has_room = HasRoom(false);
+        let mut tail = self.writing.lock();
+        let end = u64::from(self.mapping.published());
+        if tail.has_room(end) {
+            self.handle.get()?.set_len(end)?;
+            tail.cut(end);
         }
         Ok(())
     }
@@ -187,7 +221,7 @@ impl AppendFile {
     /// Appends `bytes` and returns where. They are readable when it returns, and durable after the next
     /// [`sync`](AppendFile::sync).
     pub(crate) fn append(&self, bytes: &[u8]) -> Result<FilePos, WriteFailure> {
-        let mut has_room = self.writing.lock();
+        let mut tail = self.writing.lock();
         let start = self.mapping.published();
         let end = FilePos::try_from(bytes.len())
             .ok()
@@ -196,11 +230,11 @@ impl AppendFile {
             .ok_or_else(|| WriteFailure::Undone(io::Error::from(io::ErrorKind::FileTooLarge)))?;
         let file = self.handle.get().map_err(WriteFailure::Undone)?;
         if let Err(error) = file.write_at(bytes, u64::from(start)) {
-            // A part of the bytes may be there. Nobody can see it, and the next append must not find it: what was
-            // reserved goes with it, and the file grows like one without room from here on.
+            // A part of the bytes may be there. Nobody can see it, and the next append must not find it: the room goes
+            // with it, and the file grows like one without from here on.
             return Err(match file.set_len(u64::from(start)) {
                 Ok(()) => {
-                    *has_room = HasRoom(false);
+                    tail.cut(u64::from(start));
                     WriteFailure::Undone(error)
                 }
                 Err(_) => WriteFailure::Torn(error),
@@ -208,7 +242,41 @@ impl AppendFile {
         }
         self.handle.dirty.store(true, Ordering::Release);
         self.mapping.publish(end);
+        tail.file_end = tail.file_end.max(u64::from(end));
+        tail.appended += u64::from(end - start);
+        if self.handle.syncs_before_close && tail.zeroed_end < u64::from(end) {
+            self.write_zeros(&*file, &mut tail, end);
+        }
         Ok(start)
+    }
+
+    /// Writes zeros behind the end, as many as were appended so far, within limits. A sync that only has to write bytes
+    /// where others were written before takes half the time of one that has a new length and new blocks to note, too.
+    ///
+    /// Recycled files would have their bytes for nothing, but may be mapped by another process, which would see its
+    /// records turn into others.
+    fn write_zeros(&self, file: &dyn DiskFile, tail: &mut Tail, end: FilePos) {
+        let from = u64::from(end);
+        tail.zeroed_end = from;
+        if end - self.synced_to.load(Ordering::Relaxed).min(end) > UNSYNCED_MAX {
+            return;
+        }
+        let to = (from + tail.appended.min(ZEROS_MAX)).next_multiple_of(PAGE).min(u64::from(self.capacity()));
+        let file_end = tail.file_end;
+        tail.file_end = file_end.max(to);
+        while tail.zeroed_end < to {
+            let len = usize::try_from(to - tail.zeroed_end).unwrap_or(usize::MAX).min(ZEROS.len());
+            let written = ZEROS.get(..len).map(|zeros| file.write_at(zeros, tail.zeroed_end));
+            if !matches!(written, Some(Ok(()))) {
+                // There is no room for it, and others need what there is.
+                if file_end < to && file.set_len(file_end).is_ok() {
+                    tail.file_end = file_end;
+                }
+                tail.zeroed_end = from;
+                return;
+            }
+            tail.zeroed_end += len as u64;
+        }
     }
 
     /// Makes everything appended before the call durable. After a failure every later call fails, too, and the file
@@ -220,6 +288,7 @@ impl AppendFile {
         }
         let file = self.handle.get()?; // no handle is no failed sync
         self.handle.dirty.store(false, Ordering::Release);
+        self.synced_to.store(self.mapping.published(), Ordering::Relaxed);
         file.sync(point).inspect_err(|_| *failed = true)
     }
 }
@@ -299,6 +368,29 @@ mod tests {
         file.reserve().unwrap();
         let content = std::fs::read(&path).unwrap();
         assert!(content.starts_with(b"good") && content[4..].iter().all(|byte| *byte == 0), "{content:?}");
+    }
+
+    #[test]
+    fn zeros_are_written_ahead_of_small_durable_appends_only() {
+        let (dir, file) = new_file(4 << 20);
+        let len = || std::fs::metadata(dir.path().join("x.log")).unwrap().len();
+        let (mut lens, mut end) = (vec![], 0);
+        for _ in 0..2000 {
+            file.append(&[7; 1000]).unwrap();
+            file.sync(SyncPoint::Commit).unwrap();
+            end += 1000;
+            assert!(end <= len() && len() <= 2 * end + PAGE && len() <= end + ZEROS_MAX + PAGE);
+            lens.push(len());
+        }
+        lens.dedup();
+        assert!(lens.len() < 16, "the length stays what it is most of the time: {lens:?}");
+        let content = std::fs::read(dir.path().join("x.log")).unwrap();
+        assert!(
+            content[..end as usize].iter().all(|byte| *byte == 7) && content[end as usize..].iter().all(|b| *b == 0)
+        );
+        file.trim().unwrap();
+        file.append(&[7; UNSYNCED_MAX as usize + 1]).unwrap();
+        assert_eq!(len(), end + u64::from(UNSYNCED_MAX) + 1, "as much at once costs more when it is written twice");
     }
 
     #[test]
