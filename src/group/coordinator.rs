@@ -13,7 +13,7 @@ use crate::log::Appended;
 use crate::record::{BatchBuilder, Compression};
 use crate::sync::{Arc, Mutex, RwLock};
 use crate::topic::{FetchOptions, OFFSETS_TOPIC, Partition, Topic, Topics};
-use crate::types::{Offset, TopicPartition};
+use crate::types::{Durability, Offset, TopicPartition};
 
 /// Partitions of the topic (groups.md 2, `offsets.topic.num.partitions`). Never changed: it decides where a group is.
 const PARTITIONS: i32 = 50;
@@ -241,7 +241,7 @@ fn append(
 ) -> Result<Appended> {
     let log = partition.log()?;
     log.check_failure()?;
-    partition.append(batch, true).inspect_err(|error| {
+    partition.append(batch, Durability::Os, true).inspect_err(|error| {
         if matches!(error.kind(), ErrorKind::Storage { .. }) {
             for (record, offset) in records.iter().zip(log.log_end()..) {
                 machine.note_uncertain(record.clone(), offset);
@@ -252,7 +252,7 @@ fn append(
 
 /// Waits until the records below `end` are as durable as the topic's setting asks for.
 fn make_durable(partition: &Arc<Partition>, end: Offset) -> Result<()> {
-    if partition.keeps_promise(end)? { Ok(()) } else { partition.sync_to(end) }
+    if partition.keeps_promises(end)? { Ok(()) } else { partition.sync_to(end) }
 }
 
 /// Applies every record of one partition, in order, but for commits that were part of an aborted transaction.

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::follow::Following;
 use super::seal::{Anchor, Seal};
+use super::sync::SyncGroups;
 use super::transactions::TransactionList;
 use super::usage::Usage;
 use super::view::View;
 use crate::config::TopicConfig;
 use crate::error::{Error, Result};
 use crate::segment::{Segment, SegmentPlace, SegmentWriter};
-use crate::sync::{Arc, ArcSwap, AtomicI64, Condvar, Mutex, OnceLock, Ordering};
+use crate::sync::{Arc, ArcSwap, AtomicI64, Mutex, OnceLock, Ordering};
 use crate::sys::{Disk, OpenFiles};
 use crate::types::{FilePos, Offset, Timestamp, TopicPartition};
 
@@ -31,9 +32,8 @@ pub(crate) struct Log {
     /// reader wait for what is there.
     pub(super) durable: AtomicI64,
     pub(super) writer: Mutex<Writer>,
-    /// Whether a sync is under way, and where those wait who want to know how it ended.
-    pub(super) syncing: Mutex<bool>,
-    pub(super) synced: Condvar,
+    /// Who syncs, and who waits for it.
+    pub(super) sync_groups: Mutex<SyncGroups>,
     /// What the checkpoint file says: all records below are durable, and that is on the disk. Raised under `sealing`; a
     /// stale value costs one more sealing.
     pub(super) recovery_point: AtomicI64,
@@ -126,8 +126,7 @@ impl Log {
             writer: Mutex::new(writer),
             view: ArcSwap::from_pointee(View::new(sealed, active)),
             config: ArcSwap::from_pointee(place.config.clone()),
-            syncing: Mutex::new(false),
-            synced: Condvar::new(),
+            sync_groups: Mutex::default(),
             removing: Mutex::new(false),
             sealing: Mutex::new(start.anchor),
             failure: start.damaged.first().map(|damaged| damaged.error.clone()).map(OnceLock::from).unwrap_or_default(),

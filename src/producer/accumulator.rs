@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::log::Appended;
 use crate::record::BatchBuilder;
 use crate::sync::{Arc, Mutex, OnceLock};
-use crate::topic::{Partition, Topic};
-use crate::types::{Compression, Offset, Timestamp};
+use crate::topic::{OpenBatches, Partition, Topic};
+use crate::types::{Compression, Durability, Offset, Timestamp};
 
 /// The open batches of one topic.
 #[derive(Debug)]
@@ -60,6 +60,8 @@ pub(super) struct PartitionQueue {
 struct OpenBatch {
     limits: BatchLimits,
     builder: BatchBuilder,
+    /// What the records in `builder` are to survive, if that is more than the topic promises.
+    wanted: Durability,
     /// The batch in `builder`, and when it is due; `None` while that is empty.
     batch: Option<(Arc<SentBatch>, Instant)>,
     /// End of the last batch that was written, if one was.
@@ -90,7 +92,8 @@ pub(super) struct Placed {
 
 impl PartitionQueue {
     fn new(partition: Arc<Partition>, limits: BatchLimits) -> Self {
-        let open = OpenBatch { limits, builder: BatchBuilder::new(), batch: None, written: None };
+        let open =
+            OpenBatch { limits, builder: BatchBuilder::new(), wanted: Durability::Os, batch: None, written: None };
         PartitionQueue { partition, open: Mutex::new(open) }
     }
 
@@ -109,6 +112,7 @@ impl PartitionQueue {
             || (Arc::new(SentBatch { queue: Arc::clone(self), outcome: OnceLock::new() }), now + limits.linger);
         let (batch, due) = open.batch.get_or_insert_with(new_batch).clone();
         let delta = open.builder.push(timestamp, record.key, record.value, headers());
+        open.wanted = open.wanted.max(record.durability);
         let complete = open.builder.len() >= limits.size || limits.linger.is_zero();
         if complete {
             self.write(&mut open, false);
@@ -150,10 +154,11 @@ impl PartitionQueue {
     fn write(&self, open: &mut OpenBatch, synced_by_caller: bool) {
         let Some((batch, _)) = open.batch.take() else { return };
         let outcome = match open.builder.finish(open.limits.compression, None) {
-            Ok(bytes) => self.partition.append(bytes, synced_by_caller),
+            Ok(bytes) => self.partition.append(bytes, open.wanted, synced_by_caller),
             Err(malformed) => Err(Error::illegal_argument(format!("the batch cannot be written: {malformed}"))),
         };
         open.builder.clear();
+        open.wanted = Durability::Os;
         if let Ok(appended) = &outcome {
             open.written = Some(appended.end);
         }
@@ -161,14 +166,19 @@ impl PartitionQueue {
     }
 }
 
+impl OpenBatches for PartitionQueue {
+    fn write(&self) {
+        self.write(&mut self.open.lock(), true);
+    }
+}
+
 impl SentBatch {
-    /// Where the batch is in the log. Has it written first if it is still open; `synced_by_caller` says that the
-    /// caller makes it durable.
-    pub(super) fn appended(&self, synced_by_caller: bool) -> Result<Appended> {
+    /// Where the batch is in the log. Has it written first if it is still open.
+    pub(super) fn appended(&self) -> Result<Appended> {
         if self.outcome.get().is_none() {
             let mut open = self.queue.open.lock();
             if open.batch.as_ref().is_some_and(|(batch, _)| std::ptr::eq(&**batch, self)) {
-                self.queue.write(&mut open, synced_by_caller);
+                self.queue.write(&mut open, false);
             }
             drop(open);
             self.queue.partition.wake_waiters();

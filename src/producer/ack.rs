@@ -14,7 +14,8 @@ use crate::types::{Durability, Offset, Timestamp, TopicPartition};
 /// The acknowledgement of one record: [`wait`](Ack::wait) for it, `await` it, or [`detach`](Ack::detach) it.
 ///
 /// It resolves when consumers can see the record, which is when the promise of its topic's
-/// [`Durability`] holds: in mode `fsync` after a successful `fdatasync` that covers it.
+/// [`Durability`] holds, and that which the record [asked for](crate::ProducerRecord::durability): in mode `fsync` after a
+/// successful `fdatasync` that covers it.
 #[derive(Debug)]
 #[must_use = "a record can be lost without anybody noticing: wait, await or detach"]
 pub struct Ack {
@@ -25,7 +26,7 @@ pub struct Ack {
 
 #[derive(Debug)]
 enum State {
-    Sent { batch: Arc<SentBatch>, delta: i32, timestamp: Timestamp },
+    Sent { batch: Arc<SentBatch>, delta: i32, timestamp: Timestamp, wanted: Durability },
     Refused(Error),
 }
 
@@ -41,19 +42,21 @@ pub struct RecordMetadata {
     pub timestamp: Timestamp,
     /// What it survives by now: what its topic promises, or more.
     pub durability: Durability,
+    /// End (exclusive) of what is durable in its partition by now: records below it survive a power cut.
+    pub durable_offset: Offset,
 }
 
 impl Ack {
-    pub(super) fn sent(batch: Arc<SentBatch>, delta: i32, timestamp: Timestamp) -> Self {
-        Ack { state: State::Sent { batch, delta, timestamp }, waiter: None }
+    pub(super) fn sent(batch: Arc<SentBatch>, delta: i32, timestamp: Timestamp, wanted: Durability) -> Self {
+        Ack { state: State::Sent { batch, delta, timestamp, wanted }, waiter: None }
     }
 
     pub(super) fn refused(error: Error) -> Self {
         Ack { state: State::Refused(error), waiter: None }
     }
 
-    /// Blocks until the record is as durable as its topic promises. Its batch is written at once, however long it was
-    /// meant to linger, and the calling thread does the syncing if nobody else is at it.
+    /// Blocks until the record is as durable as its topic promises. Its batch is written as soon as it can be synced,
+    /// however long it was meant to linger, and the calling thread does the syncing if nobody else is at it.
     ///
     /// # Errors
     ///
@@ -66,9 +69,13 @@ impl Ack {
     /// [`Storage`](crate::ErrorKind::Storage), [`Io`](crate::ErrorKind::Io): it may be, and sending it again can store it
     /// twice.
     pub fn wait(self) -> Result<RecordMetadata> {
-        let (batch, appended) = self.appended(true)?;
+        let (batch, wanted) = self.sent_batch()?;
         let partition = &batch.queue.partition;
-        if !partition.keeps_promise(appended.end)? {
+        while batch.outcome.get().is_none() && partition.promises_syncs(wanted)? {
+            partition.sync_with(Arc::clone(&batch.queue) as _)?;
+        }
+        let appended = batch.appended()?;
+        if !partition.keeps_promise(appended.end, wanted)? {
             partition.sync_to(appended.end)?;
         }
         self.metadata(batch, appended)
@@ -77,10 +84,11 @@ impl Ack {
     /// Lets go of the acknowledgement. The record is written all the same, and an error is lost.
     pub fn detach(self) {}
 
-    fn appended(&self, synced_by_caller: bool) -> Result<(&Arc<SentBatch>, Appended)> {
+    /// The batch, and what its record is to survive.
+    fn sent_batch(&self) -> Result<(&Arc<SentBatch>, Durability)> {
         match &self.state {
             State::Refused(error) => Err(error.clone()),
-            State::Sent { batch, .. } => Ok((batch, batch.appended(synced_by_caller)?)),
+            State::Sent { batch, wanted, .. } => Ok((batch, *wanted)),
         }
     }
 
@@ -94,14 +102,15 @@ impl Ack {
             offset: appended.base_offset + Offset::from(delta),
             timestamp: appended.log_append_time.unwrap_or(timestamp),
             durability: partition.durability_reached(appended.end)?,
+            durable_offset: partition.log()?.durable(),
         })
     }
 
     /// One look at whether the record has been acknowledged or never will be.
     fn look(&self) -> Result<Option<RecordMetadata>> {
-        let (batch, appended) = self.appended(false)?;
-        let partition = &batch.queue.partition;
-        if partition.keeps_promise(appended.end)? {
+        let (batch, wanted) = self.sent_batch()?;
+        let (partition, appended) = (&batch.queue.partition, batch.appended()?);
+        if partition.keeps_promise(appended.end, wanted)? {
             return self.metadata(batch, appended).map(Some);
         }
         partition.log()?.check_failure().map(|()| None)
@@ -116,8 +125,9 @@ impl Future for Ack {
         if let Some(ready) = self.look().transpose() {
             return Poll::Ready(ready);
         }
-        let (batch, end) = match self.appended(false) {
-            Ok((batch, appended)) => (Arc::clone(batch), appended.end),
+        let appended = self.sent_batch().and_then(|(batch, _)| Ok((Arc::clone(batch), batch.appended()?.end)));
+        let (batch, end) = match appended {
+            Ok(appended) => appended,
             Err(error) => return Poll::Ready(Err(error)),
         };
         let waiters = batch.queue.partition.waiters();

@@ -96,7 +96,7 @@ impl Producer {
         let queues = self.shared.all_queues();
         let written: Vec<_> = queues.iter().filter_map(|queue| Some((queue, queue.write_now()?))).collect();
         let syncs = written.into_iter().map(|(queue, end)| {
-            if queue.partition.keeps_promise(end)? { Ok(()) } else { queue.partition.sync_to(end) }
+            if queue.partition.keeps_promises(end)? { Ok(()) } else { queue.partition.sync_to(end) }
         });
         syncs.fold(Ok(()), Result::and)
     }
@@ -154,7 +154,7 @@ impl Shared {
         if let Some(due) = placed.due {
             self.engine.timer.wake_at(due);
         }
-        Ok(Ack::sent(placed.batch, placed.delta, timestamp))
+        Ok(Ack::sent(placed.batch, placed.delta, timestamp, record.durability))
     }
 
     /// What the topic refuses (producer.md 11). Checked record by record, so that one bad record harms no other.

@@ -1,6 +1,6 @@
 //! A record to be sent.
 
-use crate::types::Timestamp;
+use crate::types::{Durability, Timestamp};
 
 /// A record to be sent. It borrows what it is made of; `send` copies that once.
 ///
@@ -18,19 +18,36 @@ pub struct ProducerRecord<'a> {
     pub(super) key: Option<&'a [u8]>,
     pub(super) value: Option<&'a [u8]>,
     pub(super) headers: Vec<(&'a str, Option<&'a [u8]>)>,
+    pub(super) durability: Durability,
 }
 
 impl<'a> ProducerRecord<'a> {
     /// A record with a value and, so far, nothing else.
     pub fn new(topic: &'a str, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         let value = Some(value.as_ref());
-        ProducerRecord { topic, partition: None, timestamp: None, key: None, value, headers: Vec::new() }
+        ProducerRecord {
+            topic,
+            partition: None,
+            timestamp: None,
+            key: None,
+            value,
+            headers: Vec::new(),
+            durability: Durability::Os,
+        }
     }
 
     /// A record without a value, which deletes `key` from a compacted topic.
     pub fn tombstone(topic: &'a str, key: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         let key = Some(key.as_ref());
-        ProducerRecord { topic, partition: None, timestamp: None, key, value: None, headers: Vec::new() }
+        ProducerRecord {
+            topic,
+            partition: None,
+            timestamp: None,
+            key,
+            value: None,
+            headers: Vec::new(),
+            durability: Durability::Os,
+        }
     }
 
     /// The key. Records of equal keys go to the same partition, as long as the number of partitions stays the same. An
@@ -50,6 +67,27 @@ impl<'a> ProducerRecord<'a> {
     /// [`LogAppendTime`](crate::TimestampType::LogAppendTime) replaces it.
     pub fn timestamp(mut self, timestamp: Timestamp) -> Self {
         self.timestamp = Some(timestamp);
+        self
+    }
+
+    /// What the record is to survive before it is acknowledged, where its topic promises less. It changes nothing about
+    /// when consumers see it, and nothing where the topic promises as much.
+    ///
+    /// ```
+    /// # fn main() -> thalweg::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// use thalweg::{Broker, Durability, ProducerConfig, ProducerRecord, TopicConfig};
+    ///
+    /// let broker = Broker::open(dir.path())?;
+    /// broker.create_topic("clicks", 1, TopicConfig::new().durability(Durability::Os))?;
+    /// let producer = broker.producer(ProducerConfig::new())?;
+    /// let order = ProducerRecord::new("clicks", "bought").durability(Durability::Fsync);
+    /// assert_eq!(producer.send(order)?.wait()?.durability, Durability::Fsync);
+    /// # broker.close()
+    /// # }
+    /// ```
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
         self
     }
 

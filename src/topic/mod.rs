@@ -38,6 +38,7 @@ pub(crate) use file_names::{
     marks_data_directory, topic_of_file,
 };
 pub(crate) use flusher::Flusher;
+pub(crate) use partition::OpenBatches;
 pub use partition::{FetchOptions, Partition};
 pub use report::{CheckpointReport, RecoveryReport};
 pub(crate) use small_file::read_text;

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::config::{IsolationLevel, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Appended, Fetched, Log, LogCounts, OffsetSpec, OldestSegment, Removed, TimestampOffset};
-use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicI64, Mutex, Ordering};
 use crate::types::{Durability, Offset, TopicPartition};
 
 /// A partition of a topic, for reading by offset without a consumer. Made by [`Broker::partition`].
@@ -30,9 +30,19 @@ pub struct Partition {
     flush_later: AtomicBool,
     /// Whether a segment was rolled over and not yet sealed.
     seal_requested: AtomicBool,
+    /// What is to be written before the next sync begins: open batches whose records somebody waits for.
+    queued: Mutex<Vec<Arc<dyn OpenBatches>>>,
+    /// End of the records that were sent with the wish to be synced, whatever the topic promises. Raised by appends.
+    sync_wanted: AtomicI64,
     /// Whether the topic was deleted. Set once, before the directory goes: what was read while it was not set was read
     /// from this partition's files, whatever has their names later.
     deleted: AtomicBool,
+}
+
+/// Batches that are not written yet, of a producer for a partition.
+pub(crate) trait OpenBatches: std::fmt::Debug + Send + Sync {
+    /// Writes them. Whoever calls this sees to the sync and wakes those who wait.
+    fn write(&self);
 }
 
 /// What a fetch may return.
@@ -85,6 +95,8 @@ impl Partition {
             flush_now: AtomicBool::new(false),
             flush_later: AtomicBool::new(false),
             seal_requested: AtomicBool::new(false),
+            queued: Mutex::default(),
+            sync_wanted: AtomicI64::new(0),
             deleted: AtomicBool::new(false),
         }
     }
@@ -245,10 +257,15 @@ impl Partition {
         &self.waiters
     }
 
-    /// Appends a finished batch and sees to it that it keeps its promise in time. `synced_by_caller` says that
-    /// [`sync_to`](Partition::sync_to) follows at once. Those who wait are told by
+    /// Appends a finished batch and sees to it that it keeps its promise in time: that of the topic, or `wanted`, if that is
+    /// more. `synced_by_caller` says that a sync follows at once. Those who wait are told by
     /// [`wake_waiters`](Partition::wake_waiters), which the caller calls when it holds no lock any more.
-    pub(crate) fn append(self: &Arc<Self>, batch: &mut [u8], synced_by_caller: bool) -> Result<Appended> {
+    pub(crate) fn append(
+        self: &Arc<Self>,
+        batch: &mut [u8],
+        wanted: Durability,
+        synced_by_caller: bool,
+    ) -> Result<Appended> {
         let log = self.log()?;
         let appended = match log.append(batch, self.clock.now()) {
             Ok(appended) => appended,
@@ -265,7 +282,10 @@ impl Partition {
             self.seal_requested.store(true, Ordering::Release);
         }
         let config = log.config();
-        let flush_now = match config.get_durability() {
+        if wanted == Durability::Fsync && config.get_durability() != Durability::Fsync {
+            self.sync_wanted.fetch_max(appended.end, Ordering::AcqRel);
+        }
+        let flush_now = match config.get_durability().max(wanted) {
             Durability::Fsync => !synced_by_caller,
             Durability::Interval => log.is_flush_due(),
             Durability::Os => false,
@@ -285,11 +305,35 @@ impl Partition {
         }
     }
 
+    /// Has `batches` written, with those of others who wait, and waits for a sync that covers them. What came of it, they
+    /// and the ends of the log tell. The caller holds no lock.
+    ///
+    /// While a sync is under way nobody's batches are written: those who wait for it find their records in one batch.
+    pub(crate) fn sync_with(self: &Arc<Self>, batches: Arc<dyn OpenBatches>) -> Result<()> {
+        let log = self.log()?;
+        {
+            let mut queued = self.queued.lock();
+            if !queued.last().is_some_and(|last| Arc::ptr_eq(last, &batches)) {
+                queued.push(batches);
+            }
+        }
+        self.after_sync(log, log.sync_after(|| self.write_queued()))
+    }
+
+    fn write_queued(&self) {
+        let queued = std::mem::take(&mut *self.queued.lock());
+        queued.iter().for_each(|batches| batches.write());
+    }
+
     /// Returns once every record below `target` is durable and visible. The caller holds no lock. What could not be synced
     /// and can be tried again, the background thread tries.
     pub(crate) fn sync_to(self: &Arc<Self>, target: Offset) -> Result<()> {
         let log = self.log()?;
-        match log.sync_to(target) {
+        self.after_sync(log, log.sync_to(target))
+    }
+
+    fn after_sync(self: &Arc<Self>, log: &Log, outcome: Result<()>) -> Result<()> {
+        match outcome {
             Ok(()) => self.waiters.wake(log.high_watermark()),
             Err(error) => {
                 if log.check_failure().is_ok() {
@@ -302,12 +346,22 @@ impl Partition {
         Ok(())
     }
 
-    /// Whether what lies below `end` can be seen and is as durable as the topic promises. Records can be seen that are
+    /// Whether what lies below `end` can be seen and is as durable as the topic promises, or as `wanted`. Records can be seen that are
     /// less durable, if they were appended before the promise was made.
-    pub(crate) fn keeps_promise(&self, end: Offset) -> Result<bool> {
+    pub(crate) fn keeps_promise(&self, end: Offset, wanted: Durability) -> Result<bool> {
         let log = self.log()?;
-        let promises_syncs = log.config().get_durability() == Durability::Fsync;
-        Ok(end <= log.high_watermark() && (!promises_syncs || end <= log.durable()))
+        Ok(end <= log.high_watermark() && (!self.promises_syncs(wanted)? || end <= log.durable()))
+    }
+
+    /// Whether all that lies below `end` can be seen and is as durable as the topic, or who sent it, asked for.
+    pub(crate) fn keeps_promises(&self, end: Offset) -> Result<bool> {
+        let synced_end = self.sync_wanted.load(Ordering::Acquire).min(end);
+        Ok(self.keeps_promise(end, Durability::Os)? && synced_end <= self.log()?.durable())
+    }
+
+    /// Whether a record is acknowledged after a sync only.
+    pub(crate) fn promises_syncs(&self, wanted: Durability) -> Result<bool> {
+        Ok(self.log()?.config().get_durability().max(wanted) == Durability::Fsync)
     }
 
     /// What a record below `offset` survives now.
@@ -364,7 +418,7 @@ impl Partition {
         self.requested(flush).swap(false, Ordering::AcqRel);
         let Ok(log) = &self.log else { return };
         let synced = match log.config().get_durability() {
-            Durability::Os => Ok(()),
+            Durability::Os => self.sync_to(self.sync_wanted.load(Ordering::Acquire)),
             Durability::Interval | Durability::Fsync => self.sync_to(log.log_end()),
         };
         let sealed = if self.seal_requested.swap(false, Ordering::AcqRel) { log.seal_rolled() } else { Ok(()) };

@@ -114,7 +114,7 @@ impl<'a> Dropping<'a> {
         for (number, partition) in partitions.iter().enumerate() {
             let synced = partition.log().and_then(|log| {
                 let end = log.log_end();
-                if partition.keeps_promise(end)? {
+                if partition.keeps_promises(end)? {
                     return Ok(());
                 }
                 moved.insert(number);
