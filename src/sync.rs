@@ -5,4 +5,4 @@ pub(crate) use std::sync::{Arc, OnceLock, Weak};
 
 pub(crate) use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 pub(crate) use crossbeam_utils::CachePadded;
-pub(crate) use parking_lot::{Condvar, Mutex, RwLock};
+pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};

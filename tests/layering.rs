@@ -23,8 +23,8 @@ const GROUND: &[(&str, &[&str])] =
     &[("clock", &["types"]), ("config", &["error", "types"]), ("error", &["types"]), ("sync", &[]), ("types", &[])];
 
 /// Modules that threads may be started in, and those that may ask the system for the time or hold `unsafe`.
-const THREADS: &str = "broker/tasks.rs";
-const UNSAFE: &str = "sys/mapping.rs";
+const THREADS: &[&str] = &["broker/tasks.rs", "sys/sync_pool.rs"];
+const UNSAFE: &[&str] = &["sys/mapping.rs", "sys/ring.rs"];
 
 #[test]
 fn arrows_point_down() {
@@ -52,14 +52,15 @@ fn an_arrow_that_points_up_is_found() {
 }
 
 #[test]
-fn threads_start_in_one_file_and_unsafe_is_in_one() {
+fn threads_start_in_two_files_and_unsafe_is_in_two() {
     for (path, text) in sources() {
         let code = without_tests(&text);
-        if path != Path::new(THREADS) {
+        let is_one_of = |files: &[&str]| files.iter().any(|file| path == Path::new(file));
+        if !is_one_of(THREADS) {
             assert!(!code.contains("thread::spawn") && !code.contains("thread::Builder"), "{}", path.display());
         }
         let has_unsafe = code.lines().any(|line| !line.trim_start().starts_with("//") && line.contains("unsafe {"));
-        assert!(!has_unsafe || path == Path::new(UNSAFE), "unsafe in {}", path.display());
+        assert!(!has_unsafe || is_one_of(UNSAFE), "unsafe in {}", path.display());
     }
 }
 

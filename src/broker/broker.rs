@@ -89,7 +89,7 @@ impl Broker {
         }
         // A process may change its working directory while the broker makes new files.
         let path = std::path::absolute(path).map_err(|error| Error::io("find the data directory", path, error))?;
-        Broker::open_configured(&path, Arc::new(RealDisk), Arc::new(SystemClock), config)
+        Broker::open_configured(&path, Arc::new(RealDisk::default()), Arc::new(SystemClock), config)
     }
 
     #[cfg(test)]

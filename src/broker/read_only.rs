@@ -57,7 +57,7 @@ impl ReadOnlyBroker {
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
         let path = directory.as_ref();
         let path = std::path::absolute(path).map_err(|error| Error::io("find the data directory", path, error))?;
-        let (disk, clock): (Arc<dyn Disk>, Arc<dyn Clock>) = (Arc::new(RealDisk), Arc::new(SystemClock));
+        let (disk, clock): (Arc<dyn Disk>, Arc<dyn Clock>) = (Arc::new(RealDisk::default()), Arc::new(SystemClock));
         check_is_data_directory(&path, &*disk)?;
         let open_files = OpenFiles::new(1, MAPS_MAX);
         let place = TopicPlace {

@@ -1,6 +1,7 @@
 //! The background threads, and nowhere else.
 //!
 //! - `thalweg-flush` makes appends durable that nobody waits for, and seals segments that were rolled over.
+//! - `thalweg-commit` syncs for those who wait, while they are so many that sync follows sync.
 //! - `thalweg-timer` closes batches that have lingered long enough.
 //! - `thalweg-clean` removes what the topics' settings let go, and keeps checkpoints from getting old.
 //!
@@ -31,6 +32,9 @@ impl Threads {
         let mut threads = Threads { flusher, timer, cleaner: Arc::default(), handles: Vec::new() };
         let (flusher, flush_clock) = (Arc::clone(&threads.flusher), Arc::clone(&clock));
         threads.spawn("thalweg-flush", move || flush(&flusher, &*flush_clock))?;
+        let flusher = Arc::clone(&threads.flusher);
+        flusher.committer.start();
+        threads.spawn("thalweg-commit", move || flusher.committer.run())?;
         let timer = Arc::clone(&threads.timer);
         threads.spawn("thalweg-timer", move || timer.run(&*clock))?;
         Ok(threads)
@@ -65,11 +69,7 @@ impl Drop for Threads {
 
 fn flush(flusher: &Flusher, clock: &dyn Clock) {
     while let Some(due) = flusher.next(|| clock.instant()) {
-        for due in due {
-            if catch_unwind(AssertUnwindSafe(|| due.run())).is_err() {
-                due.fail("the background sync panicked: nothing more is accepted; open the broker again");
-            }
-        }
+        flusher.flush(&due);
     }
 }
 

@@ -67,7 +67,7 @@ impl DumpOptions {
 /// [`Io`](crate::ErrorKind::Io) for one that cannot be opened, or if `out` takes no more. A read that fails inside a
 /// segment is printed.
 pub fn dump(path: impl AsRef<Path>, options: &DumpOptions, out: &mut dyn Write) -> Result<()> {
-    dump_on(&RealDisk, path.as_ref(), options, out)
+    dump_on(&RealDisk::default(), path.as_ref(), options, out)
 }
 
 fn dump_on(disk: &dyn Disk, path: &Path, options: &DumpOptions, out: &mut dyn Write) -> Result<()> {

@@ -135,7 +135,7 @@ impl fmt::Display for RepairReport {
 /// [`UnknownTopicOrPartition`](crate::ErrorKind::UnknownTopicOrPartition) for a partition that is to be truncated and is
 /// not there, and what the disk refuses: what was done until then stays done.
 pub fn repair(directory: impl AsRef<Path>, options: &RepairOptions) -> Result<RepairReport> {
-    repair_on(directory.as_ref(), Arc::new(RealDisk), options)
+    repair_on(directory.as_ref(), Arc::new(RealDisk::default()), options)
 }
 
 fn repair_on(path: &Path, disk: Arc<dyn Disk>, options: &RepairOptions) -> Result<RepairReport> {
@@ -244,7 +244,7 @@ mod tests {
         }
         drop(producer);
         broker.close().unwrap();
-        let names = RealDisk.list(&dir.path().join("t-0")).unwrap();
+        let names = RealDisk::default().list(&dir.path().join("t-0")).unwrap();
         let base = names.iter().filter_map(|entry| entry.name.strip_suffix(".log")).nth(2).unwrap();
         let log = dir.path().join("t-0").join(format!("{base}.log"));
         let mut content = fs::read(&log).unwrap();
@@ -345,13 +345,13 @@ mod tests {
     fn a_log_that_begins_anew_goes_on_beginning() {
         let below_the_start = |dir: &Path, _| {
             let dir = dir.join("t-0");
-            let old = Checkpoint::load(&RealDisk, &dir).unwrap().unwrap();
-            Checkpoint { log_start: 29, ..old }.store(&RealDisk, &dir).unwrap();
+            let old = Checkpoint::load(&RealDisk::default(), &dir).unwrap().unwrap();
+            Checkpoint { log_start: 29, ..old }.store(&RealDisk::default(), &dir).unwrap();
         };
         check_going_on(below_the_start, &RepairOptions::new().cut_damage(true), &[29]);
         let without_beginning = |dir: &Path, damage| {
             heal(dir, damage);
-            for entry in RealDisk.list(&dir.join("t-0")).unwrap() {
+            for entry in RealDisk::default().list(&dir.join("t-0")).unwrap() {
                 if SegmentFile::Log.base_of(&entry.name).is_some_and(|base| base < damage - 1) {
                     fs::remove_file(dir.join("t-0").join(entry.name)).unwrap();
                 }
@@ -365,7 +365,7 @@ mod tests {
     fn what_was_lost_is_not_taken_for_a_cut_that_was_asked_for() {
         let (dir, damage) = damaged();
         heal(dir.path(), damage);
-        for entry in RealDisk.list(&dir.path().join("t-0")).unwrap() {
+        for entry in RealDisk::default().list(&dir.path().join("t-0")).unwrap() {
             if SegmentFile::Log.base_of(&entry.name).is_some_and(|base| damage <= base) {
                 fs::remove_file(dir.path().join("t-0").join(entry.name)).unwrap();
             }

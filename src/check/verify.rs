@@ -50,7 +50,7 @@ const FOREIGN: [&str; 6] = [
 /// [`NotADataDirectory`](crate::ErrorKind::NotADataDirectory), and [`Io`](crate::ErrorKind::Io) if the directory itself
 /// cannot be listed or locked.
 pub fn verify(directory: impl AsRef<Path>) -> Result<Verification> {
-    verify_on(directory.as_ref(), Arc::new(RealDisk))
+    verify_on(directory.as_ref(), Arc::new(RealDisk::default()))
 }
 
 fn verify_on(path: &Path, disk: Arc<dyn Disk>) -> Result<Verification> {

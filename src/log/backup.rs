@@ -203,7 +203,7 @@ mod tests {
         let place = LogPlace {
             partition: TopicPartition::new("t", 0),
             dir: dir.into(),
-            disk: Arc::new(RealDisk),
+            disk: Arc::new(RealDisk::default()),
             usage: Arc::default(),
             open_files: OpenFiles::new(4, 4),
             config: TopicConfig::new().internal_segment_bytes(300),

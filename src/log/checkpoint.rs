@@ -151,9 +151,9 @@ mod tests {
     #[test]
     fn round_trip() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(Checkpoint::load(&RealDisk, dir.path()).unwrap(), None);
-        SAMPLE.store(&RealDisk, dir.path()).unwrap();
-        assert_eq!(Checkpoint::load(&RealDisk, dir.path()).unwrap(), Some(SAMPLE));
+        assert_eq!(Checkpoint::load(&RealDisk::default(), dir.path()).unwrap(), None);
+        SAMPLE.store(&RealDisk::default(), dir.path()).unwrap();
+        assert_eq!(Checkpoint::load(&RealDisk::default(), dir.path()).unwrap(), Some(SAMPLE));
     }
 
     #[test]

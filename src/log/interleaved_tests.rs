@@ -35,12 +35,12 @@ fn call(hook: &Hook) {
 }
 impl Disk for HookDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.create_dir(dir)
+        RealDisk::default().create_dir(dir)
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<DiskEntry>> {
-        let before = RealDisk.list(dir)?; // readdir has given these, and their lengths were asked for
+        let before = RealDisk::default().list(dir)?; // readdir has given these, and their lengths were asked for
         call(&self.0.in_list);
-        let mut after = RealDisk.list(dir)?; // the rest of readdir
+        let mut after = RealDisk::default().list(dir)?; // the rest of readdir
         for entry in &mut after {
             if let Some(old) = before.iter().find(|old| old.name == entry.name) {
                 *entry = old.clone();
@@ -49,10 +49,10 @@ impl Disk for HookDisk {
         Ok(after)
     }
     fn names(&self, dir: &Path) -> io::Result<Vec<String>> {
-        RealDisk.names(dir)
+        RealDisk::default().names(dir)
     }
     fn entry(&self, path: &Path) -> io::Result<DiskEntry> {
-        RealDisk.entry(path)
+        RealDisk::default().entry(path)
     }
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let mut fail = self.0.fail_open_of.lock();
@@ -61,19 +61,19 @@ impl Disk for HookDisk {
             return Err(io::Error::from_raw_os_error(24));
         }
         drop(fail);
-        Ok(Arc::new(HookFile(RealDisk.open(path, mode)?, self.clone())))
+        Ok(Arc::new(HookFile(RealDisk::default().open(path, mode)?, self.clone())))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealDisk.rename(from, to)
+        RealDisk::default().rename(from, to)
     }
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove_file(path)
+        RealDisk::default().remove_file(path)
     }
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.remove_dir(dir)
+        RealDisk::default().remove_dir(dir)
     }
     fn sync_dir(&self, dir: &Path, point: SyncPoint) -> io::Result<()> {
-        RealDisk.sync_dir(dir, point)
+        RealDisk::default().sync_dir(dir, point)
     }
 }
 #[derive(Debug)]
@@ -168,7 +168,7 @@ fn retention_keeps_what_was_appended_after_it_looked() {
 #[test]
 fn a_short_time_index_is_not_believed() {
     let dir = tempfile::tempdir().unwrap();
-    let place = place(Arc::new(RealDisk), dir.path(), os().index_interval_bytes(0));
+    let place = place(Arc::new(RealDisk::default()), dir.path(), os().index_interval_bytes(0));
     let log = open(&place);
     for timestamp in [10, 500, 1000, 20] {
         append_at(&log, timestamp, b"x");
@@ -190,7 +190,7 @@ fn a_short_time_index_is_not_believed() {
 #[test]
 fn a_wrong_time_index_is_not_believed() {
     let dir = tempfile::tempdir().unwrap();
-    let place = place(Arc::new(RealDisk), dir.path(), os().index_interval_bytes(0));
+    let place = place(Arc::new(RealDisk::default()), dir.path(), os().index_interval_bytes(0));
     let log = open(&place);
     for timestamp in 1..=10 {
         append_at(&log, timestamp * 100, b"x");
@@ -214,7 +214,7 @@ fn a_wrong_time_index_is_not_believed() {
 #[test]
 fn a_record_is_found_by_time_while_others_are_appended() {
     let dir = tempfile::tempdir().unwrap();
-    let log = open(&place(Arc::new(RealDisk), dir.path(), os().index_interval_bytes(200)));
+    let log = open(&place(Arc::new(RealDisk::default()), dir.path(), os().index_interval_bytes(200)));
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -269,7 +269,7 @@ fn a_cut_that_was_cut_short_raises_the_epoch_all_the_same() {
 fn a_follower_does_not_try_a_failed_sync_again() {
     let dir = tempfile::tempdir().unwrap();
     let config = os().durability(Durability::Fsync);
-    let log = open(&place(Arc::new(RealDisk), dir.path(), config.clone()));
+    let log = open(&place(Arc::new(RealDisk::default()), dir.path(), config.clone()));
     let (place, faults) = faulty(dir.path(), config);
     let reader = Log::open_read_only(place).unwrap();
     append_at(&log, 5, b"x");
@@ -283,8 +283,8 @@ fn a_follower_does_not_try_a_failed_sync_again() {
 fn damage_in_a_followed_segment_is_not_passed_over_at_the_roll() {
     let dir = tempfile::tempdir().unwrap();
     let config = os().internal_segment_bytes(2000);
-    let log = open(&place(Arc::new(RealDisk), dir.path(), config.clone()));
-    let reader = Log::open_read_only(place(Arc::new(RealDisk), dir.path(), config)).unwrap();
+    let log = open(&place(Arc::new(RealDisk::default()), dir.path(), config.clone()));
+    let reader = Log::open_read_only(place(Arc::new(RealDisk::default()), dir.path(), config)).unwrap();
     append_at(&log, 5, &[7; 50]);
     let pos = log.size();
     for _ in 0..5 {
@@ -311,7 +311,7 @@ fn damage_in_a_followed_segment_is_not_passed_over_at_the_roll() {
 fn recovery_cuts_nothing_that_a_follower_has_mapped() {
     let dir = tempfile::tempdir().unwrap();
     let config = os().internal_segment_bytes(1 << 20);
-    let log = open(&place(Arc::new(RealDisk), dir.path(), config.clone()));
+    let log = open(&place(Arc::new(RealDisk::default()), dir.path(), config.clone()));
     append_at(&log, 5, &[7; 4026]);
     let whole = log.size();
     append_at(&log, 5, &[7; 100_000]);
@@ -321,10 +321,11 @@ fn recovery_cuts_nothing_that_a_follower_has_mapped() {
     // Power loss in mode os: the last part of the first segment is not what was written.
     let file = File::options().write(true).open(dir.path().join("00000000000000000000.log")).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, &[8; 50], end - 50).unwrap();
-    let reader = Log::open_read_only(place(Arc::new(RealDisk), dir.path(), config.clone())).unwrap();
+    let reader = Log::open_read_only(place(Arc::new(RealDisk::default()), dir.path(), config.clone())).unwrap();
     let held = reader.fetch(0, 1 << 20, true).unwrap();
     assert!(held.len() as u64 >= whole);
-    let (_log, recovery) = Log::open(place(Arc::new(RealDisk), dir.path(), config), super::LeftBy::Crash).unwrap();
+    let (_log, recovery) =
+        Log::open(place(Arc::new(RealDisk::default()), dir.path(), config), super::LeftBy::Crash).unwrap();
     assert!(recovery.cut.is_some());
     assert!(!held.decode(true).unwrap().is_empty());
 }
@@ -351,7 +352,7 @@ fn sealing_a_removed_segment_harms_nobody() {
 fn a_follower_syncs_finished_segments_before_it_shows_them() {
     let dir = tempfile::tempdir().unwrap();
     let config = os().durability(Durability::Fsync).internal_segment_bytes(300);
-    let log = open(&place(Arc::new(RealDisk), dir.path(), config.clone()));
+    let log = open(&place(Arc::new(RealDisk::default()), dir.path(), config.clone()));
     for _ in 0..10 {
         append_at(&log, 5, &[7; 100]); // no sync was asked for
     }
@@ -370,7 +371,7 @@ fn a_follower_syncs_finished_segments_before_it_shows_them() {
 fn a_passing_error_leaves_a_follower_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let config = os().internal_segment_bytes(500);
-    let log = open(&place(Arc::new(RealDisk), dir.path(), config.clone()));
+    let log = open(&place(Arc::new(RealDisk::default()), dir.path(), config.clone()));
     let disk = HookDisk::default();
     let reader = Log::open_read_only(place(Arc::new(disk.clone()), dir.path(), config)).unwrap();
     let sized = |size: usize| {
@@ -398,7 +399,7 @@ fn a_passing_error_leaves_a_follower_as_it_was() {
 fn a_length_from_before_the_roll_is_not_used() {
     let dir = tempfile::tempdir().unwrap();
     let config = os().internal_segment_bytes(500);
-    let log = Arc::new(open(&place(Arc::new(RealDisk), dir.path(), config.clone())));
+    let log = Arc::new(open(&place(Arc::new(RealDisk::default()), dir.path(), config.clone())));
     append_at(&log, 5, &[7; 10]);
     std::fs::write(dir.path().join("partition.metadata"), "x").unwrap();
     let disk = HookDisk::default();
@@ -429,7 +430,7 @@ fn a_roll_whose_append_fails_is_not_forgotten() {
 #[test]
 fn a_close_behind_a_checkpoint_writes_the_indexes() {
     let dir = tempfile::tempdir().unwrap();
-    let log = open(&place(Arc::new(RealDisk), dir.path(), os()));
+    let log = open(&place(Arc::new(RealDisk::default()), dir.path(), os()));
     for _ in 0..50 {
         append_at(&log, 5, &[7; 100_000]);
     }
@@ -442,7 +443,7 @@ fn a_close_behind_a_checkpoint_writes_the_indexes() {
 #[test]
 fn refused_damage_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let place = place(Arc::new(RealDisk), dir.path(), os().index_interval_bytes(0));
+    let place = place(Arc::new(RealDisk::default()), dir.path(), os().index_interval_bytes(0));
     let log = open(&place);
     for _ in 0..10 {
         append_at(&log, 5, &[7; 100]);
@@ -496,7 +497,7 @@ fn retention_makes_room_on_a_disk_that_is_full() {
 #[test]
 fn a_largest_timestamp_behind_the_high_watermark_is_no_answer() {
     let dir = tempfile::tempdir().unwrap();
-    let log = open(&place(Arc::new(RealDisk), dir.path(), os().durability(Durability::Fsync)));
+    let log = open(&place(Arc::new(RealDisk::default()), dir.path(), os().durability(Durability::Fsync)));
     append_at(&log, 10, b"x");
     log.sync_to(1).unwrap();
     append_at(&log, 20, b"y");
@@ -506,7 +507,7 @@ fn a_largest_timestamp_behind_the_high_watermark_is_no_answer() {
 #[test]
 fn the_epoch_is_that_of_the_file_or_of_the_last_batch() {
     let dir = tempfile::tempdir().unwrap();
-    let place = place(Arc::new(RealDisk), dir.path(), os());
+    let place = place(Arc::new(RealDisk::default()), dir.path(), os());
     let log = open(&place);
     append_at(&log, 5, b"a");
     drop(log);

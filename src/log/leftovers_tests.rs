@@ -235,5 +235,5 @@ fn names_that_only_look_like_it_are_left_alone() {
     let left = names(dir.path());
     assert!(strangers.iter().all(|name| left.contains(&(*name).to_owned())), "{left:?}");
     assert!(!left.iter().any(|name| name.ends_with("index.swap") || name.ends_with("snapshot.deleted")), "{left:?}");
-    assert!(super::Checkpoint::load(&RealDisk, dir.path()).unwrap().is_some());
+    assert!(super::Checkpoint::load(&RealDisk::default(), dir.path()).unwrap().is_some());
 }

@@ -57,6 +57,7 @@ mod seal;
 mod settings;
 mod side_file;
 mod sync;
+mod sync_together;
 #[cfg(test)]
 mod tests;
 mod transactions;
@@ -78,4 +79,5 @@ pub use records::{Records, RecordsIter};
 pub(crate) use recover::LeftBy;
 pub(crate) use retention::{OldestSegment, Removed};
 pub(crate) use side_file::{CORRUPT, copy_file, keep_end, set_aside};
+pub(crate) use sync::Turn;
 pub(crate) use usage::Usage;

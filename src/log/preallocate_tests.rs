@@ -34,7 +34,7 @@ fn open(dir: &Path, config: TopicConfig) -> (Log, Arc<Faults>) {
 
 /// Opens what was left, with the real disk.
 fn open_left(dir: &Path, config: TopicConfig, left_by: LeftBy) -> (Log, PartitionRecovery) {
-    Log::open(place(dir, Arc::new(RealDisk), config), left_by).unwrap()
+    Log::open(place(dir, Arc::new(RealDisk::default()), config), left_by).unwrap()
 }
 
 fn value(offset: Offset) -> Vec<u8> {
@@ -69,7 +69,7 @@ fn check_values(log: &Log, count: Offset) {
 }
 
 fn lens(dir: &Path) -> Vec<u64> {
-    let entries = RealDisk.list(dir).unwrap();
+    let entries = RealDisk::default().list(dir).unwrap();
     entries.iter().filter(|entry| entry.name.ends_with(".log")).map(|entry| entry.len).collect()
 }
 
@@ -79,7 +79,7 @@ fn sizes(log: &Log) -> Vec<u64> {
 
 fn copy(dir: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
-    for entry in RealDisk.list(dir).unwrap() {
+    for entry in RealDisk::default().list(dir).unwrap() {
         std::fs::copy(dir.join(&entry.name), copy.path().join(&entry.name)).unwrap();
     }
     copy
@@ -88,7 +88,7 @@ fn copy(dir: &Path) -> tempfile::TempDir {
 /// Writes `bytes` into the segment at offset 0.
 fn write_at(dir: &Path, bytes: &[u8], pos: u64) {
     let path = segment_path(dir, 0, SegmentFile::Log);
-    RealDisk.open(&path, crate::sys::OpenMode::Write).unwrap().write_at(bytes, pos).unwrap();
+    RealDisk::default().open(&path, crate::sys::OpenMode::Write).unwrap().write_at(bytes, pos).unwrap();
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn a_file_that_cannot_be_trimmed_keeps_the_recovery_point_and_no_more() {
     let dir = tempfile::tempdir().unwrap();
     let (log, faults) = open(dir.path(), config());
     fill(&log, 4);
-    let recovery_point = || Checkpoint::load(&RealDisk, dir.path()).unwrap().unwrap().recovery_point;
+    let recovery_point = || Checkpoint::load(&RealDisk::default(), dir.path()).unwrap().unwrap().recovery_point;
     *faults.next_set_len.lock() = Some(io::ErrorKind::StorageFull);
     log.seal_rolled().unwrap_err();
     assert_eq!((recovery_point(), lens(dir.path())), (0, vec![CAPACITY, CAPACITY]));
@@ -354,13 +354,13 @@ fn who_only_reads_never_touches_room() {
     let dir = tempfile::tempdir().unwrap();
     let (owner, _) = open(dir.path(), large.clone());
     fill(&owner, 1);
-    let early = Log::open_read_only(place(dir.path(), Arc::new(RealDisk), large.clone())).unwrap();
+    let early = Log::open_read_only(place(dir.path(), Arc::new(RealDisk::default()), large.clone())).unwrap();
     check_values(&early, 1);
     fill(&owner, 9);
     owner.roll(&mut owner.writer.lock()).unwrap();
     fill(&owner, 10);
     early.refresh().unwrap();
-    let late = Log::open_read_only(place(dir.path(), Arc::new(RealDisk), large.clone())).unwrap();
+    let late = Log::open_read_only(place(dir.path(), Arc::new(RealDisk::default()), large.clone())).unwrap();
     assert_eq!(lens(dir.path()), [20_000, 20_000]);
     check_values(&late, 20); // maps both
     owner.seal_rolled().unwrap();

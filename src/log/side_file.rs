@@ -103,10 +103,10 @@ mod tests {
         let mut names = Vec::new();
         for content in ["one", "two"] {
             std::fs::write(&path, content).unwrap();
-            let file = RealDisk.open(&path, OpenMode::Read).unwrap();
-            let piece = keep_end(&RealDisk, &*file, &path, (1, 3)).unwrap();
+            let file = RealDisk::default().open(&path, OpenMode::Read).unwrap();
+            let piece = keep_end(&RealDisk::default(), &*file, &path, (1, 3)).unwrap();
             assert_eq!(std::fs::read(&piece).unwrap(), content.as_bytes()[1..]);
-            let whole = set_aside(&RealDisk, &path, 3).unwrap().unwrap();
+            let whole = set_aside(&RealDisk::default(), &path, 3).unwrap().unwrap();
             assert_eq!(std::fs::read(&whole).unwrap(), content.as_bytes());
             names.extend([piece, whole].map(|path| path.file_name().unwrap().to_string_lossy().into_owned()));
         }
@@ -122,10 +122,10 @@ mod tests {
             std::fs::write(dir.path().join(format!("x.log.corrupt{suffix}")), "kept").unwrap();
         }
         std::fs::write(&path, "one").unwrap();
-        let error = set_aside(&RealDisk, &path, 3).unwrap_err();
+        let error = set_aside(&RealDisk::default(), &path, 3).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert!(path.exists());
         std::fs::remove_file(dir.path().join("x.log.corrupt.1000")).unwrap();
-        assert!(set_aside(&RealDisk, &path, 3).unwrap().unwrap().ends_with("x.log.corrupt.1000"));
+        assert!(set_aside(&RealDisk::default(), &path, 3).unwrap().unwrap().ends_with("x.log.corrupt.1000"));
     }
 }

@@ -1,19 +1,18 @@
 //! Group commit: one caller syncs for all who wait.
 //!
 //! Whoever wants a sync joins the group that is forming, or forms one and leads it. The leader waits until the sync that is
-//! under way has ended, closes its group, and syncs for all in it; who comes later forms the next group meanwhile. So
-//! a lone caller pays for no hand-over, and under load a sync is always under way.
+//! under way has ended, closes its group, and syncs for all in it; who comes later forms the next group meanwhile. A lone
+//! caller pays for no hand-over. Where groups follow each other without a pause, a thread that does nothing else can
+//! [take over](Log::take_over): waking the next leader would cost the device a part of its time.
 //!
-//! The members of a group are woken by one call to the system, whatever their number, and need no lock afterwards: they
-//! look at the ends of the log. The leader of the next group is woken before them, so that the device does not wait for a
-//! processor.
+//! The members of a group wake each other and need no lock afterwards: they look at the ends of the log.
 
 use std::io;
 
 use super::log::{Log, sync_failed};
 use crate::error::{Error, Result};
-use crate::segment::Segment;
-use crate::sync::{Arc, OnceLock, Ordering};
+use crate::segment::{End, Segment};
+use crate::sync::{Arc, AtomicUsize, OnceLock, Ordering};
 use crate::sys::{SyncPoint, is_out_of_handles};
 use crate::types::Offset;
 
@@ -29,10 +28,43 @@ pub(super) struct SyncGroups {
 /// Those for whom one sync is done.
 #[derive(Debug, Default)]
 struct SyncGroup {
-    /// Set when the sync has ended, for the leader of the next group.
-    next_may_begin: OnceLock<()>,
-    /// Set after that, for the members.
-    ended: OnceLock<()>,
+    /// Number of members, without the leader. Raised under the lock of the groups.
+    members: AtomicUsize,
+    /// Where they wait for the end of the sync, a few each: see [`wait`](SyncGroup::wait).
+    ended: [OnceLock<()>; PLACES],
+    /// Set when the leader of the next group need not wait any longer: its turn has come, or somebody took it over and has
+    /// done it.
+    released: OnceLock<()>,
+}
+
+/// Places where members of a group wait.
+const PLACES: usize = 15;
+
+/// Members that wait in one place, but for the last, which takes the rest.
+const MEMBERS_OF_PLACE: usize = 8;
+
+impl SyncGroup {
+    /// Waits until the sync has ended, as the member of this number.
+    ///
+    /// To wake a thread that sleeps on an idle processor takes longer than that thread has to do: one that wakes all the
+    /// others would be all that runs. So the first members wake those behind them, in the order of a heap.
+    fn wait(&self, number: usize) {
+        let place = (number / MEMBERS_OF_PLACE).min(PLACES - 1);
+        if let Some(ended) = self.ended.get(place) {
+            ended.wait();
+        }
+        let next = match number % MEMBERS_OF_PLACE {
+            0 => self.ended.get(2 * place + 1),
+            1 => self.ended.get(2 * place + 2),
+            _ => None,
+        };
+        next.map(|next| next.set(()));
+    }
+
+    /// Lets the members go on.
+    fn end(&self) {
+        self.ended.first().map(|first| first.set(()));
+    }
 }
 
 impl Log {
@@ -46,23 +78,25 @@ impl Log {
     pub(crate) fn sync_to(&self, target: Offset) -> Result<()> {
         let target = target.min(self.view.load().log_end()); // nobody can make more durable than there is
         while self.durable() < target {
-            self.sync_after(|| {})?;
+            self.sync_after(|| {}, || false)?;
         }
         Ok(())
     }
 
     /// Has a sync done that begins after this call, here or by another caller, and waits until it has ended; the ends of
-    /// the log tell what came of it. If it is done here, `write` is called before: what it appends is covered, too.
+    /// the log tell what came of it. If it is done here, `write` is called before: what it appends is covered, too. And
+    /// `hand_over` is called afterwards if the next group has formed: it returns whether somebody will take it over.
     ///
     /// # Errors
     ///
     /// As [`sync_to`](Log::sync_to), of a sync that was done here.
-    pub(crate) fn sync_after(&self, write: impl FnOnce()) -> Result<()> {
+    pub(crate) fn sync_after(&self, write: impl FnOnce(), hand_over: impl FnOnce() -> bool) -> Result<()> {
         self.check_failure()?;
         let mut groups = self.sync_groups.lock();
         if let Some(group) = groups.forming.clone() {
+            let number = group.members.fetch_add(1, Ordering::Relaxed);
             drop(groups);
-            group.ended.wait();
+            group.wait(number);
             return Ok(());
         }
         let group = Arc::new(SyncGroup::default());
@@ -70,37 +104,45 @@ impl Log {
         let former = groups.closed.clone();
         drop(groups);
         if let Some(former) = former {
-            former.next_may_begin.wait();
+            former.released.wait();
         }
-        let turn = self.close_group(group);
+        let Some(turn) = self.close_group(|forming| Arc::ptr_eq(forming, &group)) else {
+            group.end(); // it was taken over, and is over
+            return Ok(());
+        };
         write();
-        let outcome = if self.is_all_durable() { Ok(()) } else { self.sync_written() };
-        turn.end();
+        let outcome = turn.sync();
+        turn.end(hand_over);
         outcome
     }
 
-    /// Takes the turn to sync, if nobody has it or waits for it.
-    pub(super) fn try_turn(&self) -> Option<Turn<'_>> {
+    /// Takes the turn to sync if nobody has it or waits for it.
+    pub(crate) fn try_turn(&self) -> Option<Turn<'_>> {
         let mut groups = self.sync_groups.lock();
-        let is_under_way = groups.closed.as_ref().is_some_and(|group| group.next_may_begin.get().is_none());
-        if is_under_way || groups.forming.is_some() {
+        let is_under_way = groups.closed.as_ref().is_some_and(|group| group.released.get().is_none());
+        if is_under_way || groups.forming.is_some() || self.failure.get().is_some() {
             return None;
         }
-        let group = Arc::new(SyncGroup::default());
-        groups.closed = Some(Arc::clone(&group));
-        Some(Turn { log: self, group, ended: false })
+        groups.forming = Some(Arc::default());
+        drop(groups);
+        self.close_group(|_| true)
     }
 
-    /// From here on those who come form the next group.
-    fn close_group(&self, group: Arc<SyncGroup>) -> Turn<'_> {
+    /// Takes the turn of a group that was handed over.
+    pub(crate) fn take_over(&self) -> Option<Turn<'_>> {
+        self.close_group(|_| true)
+    }
+
+    /// From here on those who come form the next group. The turn of those who came before is the caller's, if it `is_its`.
+    fn close_group(&self, is_its: impl FnOnce(&Arc<SyncGroup>) -> bool) -> Option<Turn<'_>> {
         let mut groups = self.sync_groups.lock();
-        groups.forming = None;
-        groups.closed = Some(Arc::clone(&group));
-        Turn { log: self, group, ended: false }
+        let group = groups.forming.take_if(|forming| is_its(forming))?;
+        let former = groups.closed.replace(Arc::clone(&group));
+        Some(Turn { log: self, group, former, ended: false })
     }
 
     /// Whether a sync would have nothing to do.
-    fn is_all_durable(&self) -> bool {
+    pub(super) fn is_all_durable(&self) -> bool {
         let end = self.view.load().log_end();
         end <= self.durable() && end <= self.high_watermark()
     }
@@ -118,11 +160,17 @@ impl Log {
             self.check_failure()?;
         }
         for segment in view.segments_from(self.durable()) {
-            let end = segment.sync(SyncPoint::Commit).map_err(|error| self.not_synced(segment, error))?;
-            // Visible first: who finds them durable may look for them.
-            segment.show(end);
-            self.durable.fetch_max(end.offset, Ordering::Release);
+            self.note_synced(segment, segment.sync(SyncPoint::Commit))?;
         }
+        Ok(())
+    }
+
+    /// Moves the ends after a sync of the last segment that was not durable.
+    pub(super) fn note_synced(&self, segment: &Segment, synced: io::Result<End>) -> Result<()> {
+        let end = synced.map_err(|error| self.not_synced(segment, error))?;
+        // Visible first: who finds them durable may look for them.
+        segment.show(end);
+        self.durable.fetch_max(end.offset, Ordering::Release);
         Ok(())
     }
 
@@ -136,15 +184,46 @@ impl Log {
 }
 
 /// The turn of the caller that syncs. If it panics, the log takes no more appends and those who wait are told.
-pub(super) struct Turn<'a> {
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
     log: &'a Log,
     group: Arc<SyncGroup>,
+    /// The group before. If the turn was taken over, the leader still waits for it to be released.
+    former: Option<Arc<SyncGroup>>,
     ended: bool,
 }
 
-impl Turn<'_> {
-    pub(super) fn end(mut self) {
+impl<'a> Turn<'a> {
+    pub(super) fn log(&self) -> &'a Log {
+        self.log
+    }
+
+    /// Makes durable what is written now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::sync_to`].
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.log.check_failure()?;
+        if self.log.is_all_durable() { Ok(()) } else { self.log.sync_written() }
+    }
+
+    /// Wakes the members of the group. If the next one has formed, `hand_over` is asked whether somebody takes it over;
+    /// otherwise its leader is woken. Returns whether it was handed over.
+    pub(crate) fn end(mut self, hand_over: impl FnOnce() -> bool) -> bool {
         self.ended = true;
+        let next_has_formed = {
+            let groups = self.log.sync_groups.lock();
+            if groups.forming.is_none() {
+                let _ = self.group.released.set(()); // under the lock: who comes next does not wait
+            }
+            groups.forming.is_some()
+        };
+        let is_handed_over = next_has_formed && hand_over();
+        if next_has_formed && !is_handed_over {
+            let _ = self.group.released.set(());
+        }
+        is_handed_over
     }
 }
 
@@ -152,8 +231,12 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if !self.ended {
             self.log.fail(Error::storage("a sync panicked: nothing more is accepted; open the broker again"));
+            let _ = self.group.released.set(());
         }
-        let _ = self.group.next_may_begin.set(()); // nobody else sets them
-        let _ = self.group.ended.set(());
+        let members = self.group.members.load(Ordering::Relaxed); // nobody joins a closed group
+        let released = self.former.as_ref().is_some_and(|former| former.released.set(()).is_ok());
+        if !released || members <= MEMBERS_OF_PLACE {
+            self.group.end();
+        } // else the leader, who was never called, wakes the others: who synced for them is at the next group
     }
 }

@@ -27,7 +27,7 @@ fn place(dir: &Path, config: TopicConfig) -> LogPlace {
     LogPlace {
         partition: TopicPartition::new("t", 0),
         dir: dir.into(),
-        disk: Arc::new(RealDisk),
+        disk: Arc::new(RealDisk::default()),
         open_files: crate::sys::OpenFiles::new(4, 4),
         usage: Arc::default(),
         config,
@@ -107,7 +107,7 @@ fn the_checkpoint_is_there_before_anything_in_a_new_segment_is_durable() {
 }
 
 fn recovery_point(dir: &Path) -> Offset {
-    Checkpoint::load(&RealDisk, dir).unwrap().unwrap().recovery_point
+    Checkpoint::load(&RealDisk::default(), dir).unwrap().unwrap().recovery_point
 }
 
 #[test]

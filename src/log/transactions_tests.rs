@@ -125,7 +125,7 @@ fn open(dir: &Path, segment_bytes: u64) -> Log {
     let place = LogPlace {
         partition: TopicPartition::new("t", 0),
         dir: dir.into(),
-        disk: Arc::new(RealDisk),
+        disk: Arc::new(RealDisk::default()),
         open_files: OpenFiles::new(4, 4),
         usage: Arc::default(),
         config: TopicConfig::new().durability(Durability::Os).internal_segment_bytes(segment_bytes),

@@ -95,10 +95,17 @@ impl Producer {
     pub fn flush(&self) -> Result<()> {
         let queues = self.shared.all_queues();
         let written: Vec<_> = queues.iter().filter_map(|queue| Some((queue, queue.write_now()?))).collect();
-        let syncs = written.into_iter().map(|(queue, end)| {
-            if queue.partition.keeps_promises(end)? { Ok(()) } else { queue.partition.sync_to(end) }
-        });
-        syncs.fold(Ok(()), Result::and)
+        let mut targets = Vec::new();
+        let mut outcome = Ok(());
+        for (queue, end) in written {
+            match queue.partition.keeps_promises(end) {
+                Ok(true) => {}
+                Ok(false) => targets.push((Arc::clone(&queue.partition), end)),
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
+        }
+        let synced = self.shared.engine.topics.flusher().committer.sync_to(&targets);
+        synced.into_iter().fold(outcome, Result::and)
     }
 
     /// Takes no more records and [flushes](Producer::flush).

@@ -308,7 +308,7 @@ mod tests {
 
     fn scan_bytes(bytes: &[u8]) -> Scan {
         let dir = tempfile::tempdir().unwrap();
-        let file = RealDisk.open(&dir.path().join("x"), OpenMode::Create).unwrap();
+        let file = RealDisk::default().open(&dir.path().join("x"), OpenMode::Create).unwrap();
         file.write_at(bytes, 0).unwrap();
         let offsets = ScanOffsets { base: 0, from: 0, gaps_below: 2 };
         scan(&*file, (0, bytes.len() as FilePos), offsets, |_, _| {}).unwrap()
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn the_end_of_data_is_behind_the_last_byte_that_is_not_zero() {
         let dir = tempfile::tempdir().unwrap();
-        let file = RealDisk.open(&dir.path().join("x"), OpenMode::Create).unwrap();
+        let file = RealDisk::default().open(&dir.path().join("x"), OpenMode::Create).unwrap();
         let len = 3 * PIECE as FilePos;
         file.set_len(u64::from(len)).unwrap();
         assert_eq!(data_end(&*file, 10, len).unwrap(), 10);
@@ -387,7 +387,7 @@ mod tests {
     fn a_batch_behind_damage_is_found_wherever_it_begins() {
         let holds = |bytes: &[u8]| {
             let dir = tempfile::tempdir().unwrap();
-            let file = RealDisk.open(&dir.path().join("x"), OpenMode::Create).unwrap();
+            let file = RealDisk::default().open(&dir.path().join("x"), OpenMode::Create).unwrap();
             file.write_at(bytes, 0).unwrap();
             holds_batch_behind(&*file, (0, bytes.len() as FilePos), (0, 3)).unwrap()
         };
@@ -404,7 +404,7 @@ mod tests {
     #[test]
     fn a_search_among_headers_ends() {
         let dir = tempfile::tempdir().unwrap();
-        let file = RealDisk.open(&dir.path().join("x"), OpenMode::Create).unwrap();
+        let file = RealDisk::default().open(&dir.path().join("x"), OpenMode::Create).unwrap();
         let mut header = [0; HEADER_LEN];
         header[7] = 5; // base offset
         header[8..12].copy_from_slice(&50_000i32.to_be_bytes());

@@ -251,17 +251,40 @@ impl Segment {
     pub(crate) fn sync(&self, point: SyncPoint) -> io::Result<End> {
         let end = self.written();
         let file = self.files.lock().written.clone();
-        if let Some(file) = file {
-            match file.sync(point) {
-                Err(_) if self.is_removed() => return Ok(end), // nobody needs it any more
-                synced => synced?,
-            }
-            if !self.entry_synced.load(Ordering::Relaxed) {
-                self.place.disk.sync_dir(&self.place.dir, SyncPoint::SegmentName)?;
-                self.entry_synced.store(true, Ordering::Relaxed);
-            }
-        }
+        let synced = file.as_ref().map_or(Ok(()), |file| file.sync(point));
+        self.after_sync(synced, file.is_some())?;
         Ok(end)
+    }
+
+    /// As [`sync`](Segment::sync), for segments of many logs at once. `None` for one that somebody else is syncing.
+    pub(crate) fn sync_together(
+        disk: &dyn Disk,
+        segments: &[Arc<Segment>],
+        point: SyncPoint,
+    ) -> Vec<Option<io::Result<End>>> {
+        let begun: Vec<_> =
+            segments.iter().map(|segment| (segment.written(), segment.files.lock().written.clone())).collect();
+        let files: Vec<_> = begun.iter().filter_map(|(_, file)| file.clone()).collect();
+        let mut synced = AppendFile::sync_together(disk, &files, point).into_iter();
+        let ends = segments.iter().zip(begun);
+        ends.map(|(segment, (end, file))| {
+            let synced = if file.is_some() { synced.next()?? } else { Ok(()) };
+            Some(segment.after_sync(synced, file.is_some()).map(|()| end))
+        })
+        .collect()
+    }
+
+    /// What follows the sync of the file: the name becomes durable, too.
+    fn after_sync(&self, synced: io::Result<()>, has_file: bool) -> io::Result<()> {
+        match synced {
+            Err(_) if self.is_removed() => return Ok(()), // nobody needs it any more
+            synced => synced?,
+        }
+        if has_file && !self.entry_synced.load(Ordering::Relaxed) {
+            self.place.disk.sync_dir(&self.place.dir, SyncPoint::SegmentName)?;
+            self.entry_synced.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Gives back the room behind the end of a finished segment. Comes before [`seal`](Segment::seal), whose sync makes it

@@ -7,7 +7,7 @@ use super::bounded::{Evict, Eviction, OpenFiles};
 use super::disk::{Disk, DiskFile, OpenMode};
 use super::mapping::Mapping;
 use super::sync_point::SyncPoint;
-use crate::sync::{Arc, AtomicBool, AtomicU32, Mutex, Ordering, Weak};
+use crate::sync::{Arc, AtomicBool, AtomicU32, Mutex, MutexGuard, Ordering, Weak};
 use crate::types::FilePos;
 
 /// A file that only grows: appended to by `pwrite`, read through a read-only map.
@@ -284,13 +284,46 @@ impl AppendFile {
     pub(crate) fn sync(&self, point: SyncPoint) -> io::Result<()> {
         let mut failed = self.handle.sync_failed.lock();
         if *failed {
-            return Err(io::Error::other("an earlier sync of the file failed"));
+            return Err(sync_failed_before());
         }
         let file = self.handle.get()?; // no handle is no failed sync
-        self.handle.dirty.store(false, Ordering::Release);
-        self.synced_to.store(self.mapping.published(), Ordering::Relaxed);
+        self.note_sync();
         file.sync(point).inspect_err(|_| *failed = true)
     }
+
+    /// As [`sync`](AppendFile::sync), for many files at once. `None` for a file that somebody else is syncing.
+    pub(crate) fn sync_together(
+        disk: &dyn Disk,
+        files: &[Arc<AppendFile>],
+        point: SyncPoint,
+    ) -> Vec<Option<io::Result<()>>> {
+        let begin = |file: &AppendFile| file.handle.get().inspect(|_| file.note_sync());
+        let begun: Vec<_> = files
+            .iter()
+            .map(|file| {
+                let failed = file.handle.sync_failed.try_lock()?;
+                let handle = if *failed { Err(sync_failed_before()) } else { begin(file) };
+                Some((failed, handle))
+            })
+            .collect();
+        let handles = begun.iter().flatten().filter_map(|(_, handle)| handle.as_ref().ok());
+        let mut synced = disk.sync_together(&handles.map(|handle| &**handle).collect::<Vec<_>>(), point).into_iter();
+        let mut end = |(mut failed, handle): (MutexGuard<'_, bool>, io::Result<_>)| {
+            handle?;
+            let outcome = synced.next().unwrap_or_else(|| Err(io::Error::other("a sync without a result")));
+            outcome.inspect_err(|_| *failed = true)
+        };
+        begun.into_iter().map(|begun| begun.map(&mut end)).collect()
+    }
+
+    fn note_sync(&self) {
+        self.handle.dirty.store(false, Ordering::Release);
+        self.synced_to.store(self.mapping.published(), Ordering::Relaxed);
+    }
+}
+
+fn sync_failed_before() -> io::Error {
+    io::Error::other("an earlier sync of the file failed")
 }
 
 #[cfg(test)]
@@ -300,7 +333,7 @@ mod tests {
 
     fn new_file(capacity: FilePos) -> (tempfile::TempDir, AppendFile) {
         let dir = tempfile::tempdir().unwrap();
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::default());
         let path = dir.path().join("x.log");
         disk.open(&path, OpenMode::Create).unwrap();
         let file = AppendFile::new((&disk, path), None, (0, capacity), true, &OpenFiles::new(1, 1)).unwrap();
@@ -361,7 +394,7 @@ mod tests {
     #[test]
     fn room_is_never_what_stood_behind_the_end() {
         let dir = tempfile::tempdir().unwrap();
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::default());
         let path = dir.path().join("x.log");
         std::fs::write(&path, b"good and stale").unwrap();
         let file = AppendFile::new((&disk, path.clone()), None, (4, 100), true, &OpenFiles::new(1, 1)).unwrap();
@@ -396,7 +429,7 @@ mod tests {
     #[test]
     fn few_handles_are_enough_for_many_files() {
         let dir = tempfile::tempdir().unwrap();
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::default());
         let open_files = OpenFiles::new(3, 1);
         let files: Vec<_> = (0..20)
             .map(|number| {

@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
+use super::sync_many::{SyncMany, SyncMethod};
 use super::sync_point::SyncPoint;
 use crate::sync::Arc;
 use crate::types::Timestamp;
@@ -44,6 +45,17 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
     /// cannot do it says [`io::ErrorKind::Unsupported`].
     fn hard_link(&self, _file: &Path, _name: &Path) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Makes the content of many files durable, as [`DiskFile::sync`] does for one, in less time than one after the other.
+    /// One result per file, in their order; one that fails keeps no other from being synced.
+    fn sync_together(&self, files: &[&dyn DiskFile], point: SyncPoint) -> Vec<io::Result<()>> {
+        files.iter().map(|file| file.sync(point)).collect()
+    }
+
+    /// How many files are synced together; `None` if that is one after the other. The error is why it is not by io_uring.
+    fn sync_method(&self) -> Option<(SyncMethod, Option<&io::Error>)> {
+        None
     }
 
     /// Makes names created, renamed and removed in `dir` durable.
@@ -110,8 +122,10 @@ pub(crate) struct DiskEntry {
 }
 
 /// The file system of the machine.
-#[derive(Debug)]
-pub(crate) struct RealDisk;
+#[derive(Debug, Default)]
+pub(crate) struct RealDisk {
+    many: SyncMany,
+}
 
 impl Disk for RealDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
@@ -172,6 +186,14 @@ impl Disk for RealDisk {
 
     fn hard_link(&self, file: &Path, name: &Path) -> io::Result<()> {
         fs::hard_link(file, name)
+    }
+
+    fn sync_together(&self, files: &[&dyn DiskFile], _point: SyncPoint) -> Vec<io::Result<()>> {
+        self.many.sync(&files.iter().map(|file| file.as_file()).collect::<Vec<_>>())
+    }
+
+    fn sync_method(&self) -> Option<(SyncMethod, Option<&io::Error>)> {
+        Some((self.many.method(), self.many.refusal()))
     }
 
     fn sync_dir(&self, dir: &Path, _point: SyncPoint) -> io::Result<()> {
@@ -315,16 +337,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         for content in [&b"one"[..], b"two and more", b""] {
-            write_atomically(&RealDisk, &path, content, [SyncPoint::Checkpoint, SyncPoint::CheckpointName]).unwrap();
+            write_atomically(&RealDisk::default(), &path, content, [SyncPoint::Checkpoint, SyncPoint::CheckpointName])
+                .unwrap();
             assert_eq!(fs::read(&path).unwrap(), content);
         }
-        assert_eq!(RealDisk.list(dir.path()).unwrap().len(), 1);
+        assert_eq!(RealDisk::default().list(dir.path()).unwrap().len(), 1);
     }
 
     #[test]
     fn room_is_zeros_behind_what_is_there() {
         let dir = tempfile::tempdir().unwrap();
-        let file = RealDisk.open(&dir.path().join("x"), OpenMode::Create).unwrap();
+        let file = RealDisk::default().open(&dir.path().join("x"), OpenMode::Create).unwrap();
         assert!(!file.reserve(0).unwrap());
         file.write_at(b"abc", 0).unwrap();
         if file.reserve(10_000).unwrap() {
@@ -340,7 +363,7 @@ mod tests {
     #[test]
     fn read_at_stops_at_the_end() {
         let dir = tempfile::tempdir().unwrap();
-        let file = RealDisk.open(&dir.path().join("x"), OpenMode::Create).unwrap();
+        let file = RealDisk::default().open(&dir.path().join("x"), OpenMode::Create).unwrap();
         file.write_at(b"abcdef", 0).unwrap();
         let mut buffer = [0; 4];
         assert_eq!(file.read_at(&mut buffer, 4).unwrap(), 2);

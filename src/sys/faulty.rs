@@ -91,19 +91,19 @@ fn fail(fault: &Mutex<Option<io::ErrorKind>>) -> io::Result<()> {
 impl Disk for FaultyDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         self.0.change()?;
-        RealDisk.create_dir(dir)
+        RealDisk::default().create_dir(dir)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DiskEntry>> {
-        RealDisk.list(dir)
+        RealDisk::default().list(dir)
     }
 
     fn names(&self, dir: &Path) -> io::Result<Vec<String>> {
-        RealDisk.names(dir)
+        RealDisk::default().names(dir)
     }
 
     fn entry(&self, path: &Path) -> io::Result<DiskEntry> {
-        RealDisk.entry(path)
+        RealDisk::default().entry(path)
     }
 
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
@@ -111,30 +111,30 @@ impl Disk for FaultyDisk {
             fail(&self.0.next_create)?;
             self.0.change()?;
         }
-        Ok(Arc::new(FaultyFile { file: RealDisk.open(path, mode)?, faults: Arc::clone(&self.0) }))
+        Ok(Arc::new(FaultyFile { file: RealDisk::default().open(path, mode)?, faults: Arc::clone(&self.0) }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fail(&self.0.next_rename)?;
         self.0.change()?;
-        RealDisk.rename(from, to)
+        RealDisk::default().rename(from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         fail(&self.0.next_remove)?;
         self.0.change()?;
-        RealDisk.remove_file(path)
+        RealDisk::default().remove_file(path)
     }
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
         if let Err(error) = self.0.change() {
             // Some files are gone by then.
-            if let Some(entry) = RealDisk.list(dir)?.iter().find(|entry| !entry.is_dir) {
-                RealDisk.remove_file(&dir.join(&entry.name))?;
+            if let Some(entry) = RealDisk::default().list(dir)?.iter().find(|entry| !entry.is_dir) {
+                RealDisk::default().remove_file(&dir.join(&entry.name))?;
             }
             return Err(error);
         }
-        RealDisk.remove_dir(dir)
+        RealDisk::default().remove_dir(dir)
     }
 
     fn sync_dir(&self, dir: &Path, point: SyncPoint) -> io::Result<()> {
@@ -150,7 +150,7 @@ impl Disk for FaultyDisk {
         }
         drop(left);
         self.0.change()?;
-        if self.0.pretends.load(Ordering::SeqCst) { Ok(()) } else { RealDisk.sync_dir(dir, point) }
+        if self.0.pretends.load(Ordering::SeqCst) { Ok(()) } else { RealDisk::default().sync_dir(dir, point) }
     }
 }
 

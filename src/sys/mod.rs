@@ -1,4 +1,4 @@
-//! The operating system: files, directories, maps, locks. The only `unsafe` of the crate is in [`mapping`].
+//! The operating system: files, directories, maps, locks. The only `unsafe` of the crate is in [`mapping`] and [`ring`].
 //!
 //! - [`Disk`] and [`DiskFile`] are the seam: everything the engine asks of a file system goes through them.
 //! - [`AppendFile`] is a file that only grows, written by `pwrite` and read through a read-only [`Mapping`], never beyond
@@ -6,6 +6,7 @@
 //! - [`SyncPoint`] names every sync of the engine, and says why it is needed.
 //! - [`OpenFiles`] bounds how many files and maps are open.
 //! - [`write_atomically`] replaces a small file so that a power cut leaves the old or the new content.
+//! - [`SyncMany`] makes many files durable at once.
 //! - [`DirectoryLock`] keeps a second broker out of a data directory.
 //!
 //! Nothing in here knows what a record is.
@@ -19,7 +20,24 @@ mod followed_file;
 mod lock;
 #[allow(unsafe_code, reason = "the one place, with the proof beside each block")]
 mod mapping;
+#[allow(unsafe_code, reason = "a submission names a file by its number, with the proof beside it")]
+#[cfg_attr(
+    not(all(
+        target_os = "linux",
+        any(
+            target_arch = "x86_64",
+            target_arch = "aarch64",
+            target_arch = "riscv64",
+            target_arch = "loongarch64",
+            target_arch = "powerpc64"
+        )
+    )),
+    path = "no_ring.rs"
+)]
+mod ring;
+mod sync_many;
 mod sync_point;
+mod sync_pool;
 
 pub(crate) use append_file::{AppendFile, WriteFailure};
 pub(crate) use bounded::{Evict, Eviction, OpenFiles};
@@ -31,4 +49,5 @@ pub(crate) use faulty::{Faults, FaultyDisk};
 pub(crate) use followed_file::FollowedFile;
 pub(crate) use lock::{DirectoryLock, LockFailure};
 pub(crate) use mapping::Mapping;
+pub use sync_many::SyncMethod;
 pub(crate) use sync_point::SyncPoint;

@@ -2,8 +2,10 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
+use super::committer::Committer;
 use super::partition::Partition;
 use crate::sync::{Arc, Condvar, Mutex};
 
@@ -12,6 +14,7 @@ use crate::sync::{Arc, Condvar, Mutex};
 pub(crate) struct Flusher {
     state: Mutex<State>,
     changed: Condvar,
+    pub(crate) committer: Committer,
 }
 
 #[derive(Debug, Default)]
@@ -35,18 +38,6 @@ pub(super) enum Flush {
     Now,
     /// At the end of the flush interval.
     Later,
-}
-
-impl Due {
-    /// Sees to it.
-    pub(crate) fn run(&self) {
-        self.partition.flush(self.flush);
-    }
-
-    /// Seeing to it panicked.
-    pub(crate) fn fail(&self, reason: &str) {
-        self.partition.fail(reason);
-    }
 }
 
 impl Flusher {
@@ -91,6 +82,21 @@ impl Flusher {
         None
     }
 
+    /// Sees to what is due: one sync for all, then what each has to do besides.
+    pub(crate) fn flush(&self, due: &[Due]) {
+        let begin = |due: &Due| Some((Arc::clone(&due.partition), due.partition.begin_flush(due.flush)?));
+        let targets: Vec<_> = due.iter().filter_map(begin).collect();
+        let synced = catch_unwind(AssertUnwindSafe(|| self.committer.sync_to(&targets)));
+        // A panic has failed the partition that it was about, and each of the others finds out how it stands.
+        let synced =
+            synced.unwrap_or_else(|_| targets.iter().map(|(partition, _)| partition.log().map(drop)).collect());
+        for ((partition, _), synced) in targets.iter().zip(synced) {
+            if catch_unwind(AssertUnwindSafe(|| partition.end_flush(synced))).is_err() {
+                partition.fail("the background sync panicked: nothing more is accepted; open the broker again");
+            }
+        }
+    }
+
     /// Lets [`next`](Flusher::next) return `None` from now on, and forgets what was due.
     pub(crate) fn stop(&self) {
         let mut state = self.state.lock();
@@ -98,6 +104,7 @@ impl Flusher {
         state.due.clear();
         drop(state);
         self.changed.notify_all();
+        self.committer.stop();
     }
 }
 

@@ -17,6 +17,7 @@
 
 mod administration;
 mod backup;
+mod committer;
 mod file_names;
 mod flusher;
 mod opening;

@@ -235,6 +235,11 @@ impl Partition {
         self.log.as_ref().map_err(Error::clone)
     }
 
+    /// The log, if it could be opened, also of a topic that was deleted: those who wait there have to be told.
+    pub(super) fn opened(&self) -> Option<&Log> {
+        self.log.as_ref().ok()
+    }
+
     /// Refuses a partition whose topic was deleted.
     pub(crate) fn check_exists(&self) -> Result<()> {
         if self.deleted.load(Ordering::Acquire) { Err(self.unknown()) } else { Ok(()) }
@@ -317,10 +322,11 @@ impl Partition {
                 queued.push(batches);
             }
         }
-        self.after_sync(log, log.sync_after(|| self.write_queued()))
+        self.after_sync(log.sync_after(|| self.write_queued(), || self.flusher.committer.request(self)))
     }
 
-    fn write_queued(&self) {
+    /// Writes the batches that wait for a sync.
+    pub(super) fn write_queued(&self) {
         let queued = std::mem::take(&mut *self.queued.lock());
         queued.iter().for_each(|batches| batches.write());
     }
@@ -329,10 +335,17 @@ impl Partition {
     /// and can be tried again, the background thread tries.
     pub(crate) fn sync_to(self: &Arc<Self>, target: Offset) -> Result<()> {
         let log = self.log()?;
-        self.after_sync(log, log.sync_to(target))
+        let target = target.min(log.log_end()); // nobody can make more durable than there is
+        while log.durable() < target {
+            let synced = log.sync_after(|| self.write_queued(), || self.flusher.committer.request(self));
+            self.after_sync(synced)?;
+        }
+        Ok(())
     }
 
-    fn after_sync(self: &Arc<Self>, log: &Log, outcome: Result<()>) -> Result<()> {
+    /// What follows a sync, whatever came of it.
+    pub(super) fn after_sync(self: &Arc<Self>, outcome: Result<()>) -> Result<()> {
+        let log = self.log()?;
         match outcome {
             Ok(()) => self.waiters.wake(log.high_watermark()),
             Err(error) => {
@@ -411,16 +424,22 @@ impl Partition {
         }
     }
 
-    /// The background thread's turn: syncs what has been appended and seals what was rolled over. An error is not
-    /// lost: it is what the next append or acknowledgement of this partition gets. What can be tried again is.
-    pub(super) fn flush(self: &Arc<Self>, flush: Flush) {
+    /// The background thread's turn begins: what has been appended by now, and by those who find their request still
+    /// standing, is to be durable below the offset that is returned.
+    pub(super) fn begin_flush(&self, flush: Flush) -> Option<Offset> {
         // Swapped, not stored: who finds the flag still set has to be seen with the end that it raised before.
         self.requested(flush).swap(false, Ordering::AcqRel);
+        let log = self.log.as_ref().ok()?;
+        Some(match log.config().get_durability() {
+            Durability::Os => self.sync_wanted.load(Ordering::Acquire),
+            Durability::Interval | Durability::Fsync => log.log_end(),
+        })
+    }
+
+    /// The background thread's turn ends: seals what was rolled over. An error is not lost: it is what the next append or
+    /// acknowledgement of this partition gets. What can be tried again is.
+    pub(super) fn end_flush(self: &Arc<Self>, synced: Result<()>) {
         let Ok(log) = &self.log else { return };
-        let synced = match log.config().get_durability() {
-            Durability::Os => self.sync_to(self.sync_wanted.load(Ordering::Acquire)),
-            Durability::Interval | Durability::Fsync => self.sync_to(log.log_end()),
-        };
         let sealed = if self.seal_requested.swap(false, Ordering::AcqRel) { log.seal_rolled() } else { Ok(()) };
         if sealed.is_err() {
             self.seal_requested.store(true, Ordering::Release);

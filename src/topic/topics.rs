@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::flusher::Flusher;
 use super::opening::Opening;
 use super::partition::Partition;
 use super::report::RecoveryReport;
@@ -133,6 +134,11 @@ impl Topics {
         (removed, outcome)
     }
 
+    /// What syncs in the background, and several partitions at once.
+    pub(crate) fn flusher(&self) -> &Flusher {
+        &self.place.flusher
+    }
+
     /// Handles of files that are written to and open now.
     pub(crate) fn open_handles(&self) -> usize {
         self.place.open_files.handles.len()
@@ -151,6 +157,8 @@ impl Topics {
         self.changing.lock().closed = true;
         let topics = self.all();
         let partitions = topics.iter().flat_map(|topic| &topic.partitions);
+        let ends = partitions.clone().filter_map(|partition| Some((Arc::clone(partition), partition.log_end().ok()?)));
+        self.flusher().committer.sync_to(&ends.collect::<Vec<_>>()); // its errors are those of the closes, too
         let outcome = partitions.map(|partition| partition.close()).fold(Ok(()), Result::and);
         self.waiters.wake_all();
         outcome
