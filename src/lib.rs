@@ -58,6 +58,8 @@
 //! `gzip`, `lz4`, `snappy` (on) and `zstd` (off, needs a C compiler) compress and inflate batches. Without a codec
 //! its batches are stored and served, but their records cannot be read.
 //!
+//! `simulation` (off) is for tests: a disk that loses at a power cut what was not synced, and fails when it is told to.
+//!
 //! # For those who read the source
 //!
 //! Bytes at the bottom, promises at the top; arrows point down only, which a test checks. From below: errors, types and
@@ -78,6 +80,8 @@ mod log;
 mod producer;
 mod record;
 mod segment;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod sync;
 mod sys;
 mod topic;
@@ -97,6 +101,7 @@ pub use group::OffsetAndMetadata;
 pub use log::{Cut, Fetched, OffsetSpec, PartitionRecovery, Records, RecordsIter, TimestampOffset};
 pub use producer::{Ack, Producer, ProducerRecord, RecordMetadata};
 pub use record::{Header, Headers, Record};
+pub use sys::SyncMethod;
 pub use topic::{CheckpointReport, FetchOptions, MAX_PARTITIONS, Partition, RecoveryReport, TopicDescription};
 pub use types::{
     Compression, Durability, NO_TIMESTAMP, Offset, OnCorruption, Timestamp, TimestampType, TopicPartition,

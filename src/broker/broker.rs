@@ -5,7 +5,7 @@ use std::path::Path;
 use super::backup::copy_directory;
 use super::directory::DataDirectory;
 use super::engine::Engine;
-use super::tasks::{Schedule, Threads, Timer};
+use super::tasks::{Background, Schedule, Threads, Timer};
 use crate::clock::{Clock, SystemClock};
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -89,25 +89,37 @@ impl Broker {
         }
         // A process may change its working directory while the broker makes new files.
         let path = std::path::absolute(path).map_err(|error| Error::io("find the data directory", path, error))?;
-        Broker::open_configured(&path, Arc::new(RealDisk::default()), Arc::new(SystemClock), config)
+        Broker::open_configured(
+            &path,
+            Arc::new(RealDisk::default()),
+            Arc::new(SystemClock),
+            config,
+            Background::Threads,
+        )
     }
 
     #[cfg(test)]
     pub(crate) fn open_on(path: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self> {
-        Broker::open_configured(path, disk, clock, BrokerConfig::new())
+        Broker::open_configured(path, disk, clock, BrokerConfig::new(), Background::Threads)
     }
 
-    pub(super) fn open_configured(
+    pub(crate) fn open_configured(
         path: &Path,
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
         config: BrokerConfig,
+        background: Background,
     ) -> Result<Self> {
         let began = clock.instant();
         let directory = DataDirectory::open(path, Arc::clone(&disk))?;
         let (flusher, timer) = (Arc::new(Flusher::default()), Arc::new(Timer::default()));
-        let mut threads = Threads::start(Arc::clone(&flusher), Arc::clone(&timer), Arc::clone(&clock))
-            .map_err(|error| Error::io("start the background threads of", path, error))?;
+        let mut threads = Threads::start(
+            background,
+            (Arc::clone(&flusher), Arc::clone(&timer)),
+            Arc::clone(&clock),
+            Arc::clone(&disk),
+        )
+        .map_err(|error| Error::io("start the background threads of", path, error))?;
         let handles_max = config.get_max_open_files().unwrap_or_else(OpenFiles::handles_max_default);
         let open_files = OpenFiles::new(handles_max, config.get_max_mapped_segments());
         let usage = Arc::new(Usage::new(config.get_store_max_bytes()));
@@ -234,9 +246,11 @@ impl Broker {
 }
 
 impl Drop for Broker {
-    /// As [`close`](Broker::close), for want of a caller without the error.
+    /// As [`close`](Broker::close). An error is logged, for want of a caller: close a broker whose last records matter.
     fn drop(&mut self) {
-        let _ = self.close_now();
+        if let Err(error) = self.close_now() {
+            tracing::error!("the broker was dropped and could not be closed in order: {error}");
+        }
     }
 }
 

@@ -13,6 +13,8 @@ mod administration;
 mod backup;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod broker;
+#[cfg(feature = "simulation")]
+mod by_hand;
 mod directory;
 mod engine;
 mod read_only;
@@ -23,4 +25,6 @@ pub use broker::Broker;
 pub(crate) use engine::Engine;
 pub use read_only::ReadOnlyBroker;
 pub use stats::BrokerStats;
+#[cfg(feature = "simulation")]
+pub(crate) use tasks::Background;
 pub(crate) use tasks::Task;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::broker::Broker;
+use crate::sys::SyncMethod;
 
 /// What a broker holds and uses at one moment. `Display` gives a line for a person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +33,11 @@ pub struct BrokerStats {
     pub mapped_segments: usize,
     /// Open handles of files that are written to, bounded by `max.open.files`.
     pub open_files: usize,
+    /// How many files are synced together; `None` in a simulation, where that is one after the other.
+    pub sync_method: Option<SyncMethod>,
+    /// Panics on the background threads, each of which ended what the thread was at and not the thread. More than none is
+    /// a defect of this crate: partitions that it was about take no more records and say so.
+    pub background_panics: u64,
 }
 
 impl Broker {
@@ -46,6 +52,8 @@ impl Broker {
             pinned_bytes: pinned.bytes,
             oldest_pin: pinned.oldest,
             open_files: engine.topics.open_handles(),
+            sync_method: engine.topics.sync_method().map(|(method, _)| method),
+            background_panics: engine.topics.flusher().committer.panics.count() + engine.timer.panics.count(),
             ..BrokerStats::default()
         };
         for topic in engine.topics.all() {
@@ -76,6 +84,9 @@ impl fmt::Display for BrokerStats {
             self.open_files,
             self.bytes
         )?;
+        if self.background_panics > 0 {
+            write!(f, ", {} panics in the background", self.background_panics)?;
+        }
         if let Some(max) = self.bytes_max {
             write!(f, " of {max}")?;
         }

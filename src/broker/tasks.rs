@@ -9,18 +9,29 @@
 //! that lingers stays open until the next look or until somebody waits for it.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::config::BrokerConfig;
 use crate::sync::{Arc, Condvar, Mutex, Weak};
-use crate::topic::{Flusher, Topics};
+use crate::sys::Disk;
+use crate::topic::{Flusher, Panics, Topics};
 
-/// The running threads.
+/// Who does the work of the background.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Background {
+    /// Threads, as it becomes due.
+    Threads,
+    /// Nobody but a caller, at moments of its choice: see [`by_hand`](super::by_hand).
+    #[cfg(feature = "simulation")]
+    ByHand,
+}
+
+/// The running threads, if there are any.
 #[derive(Debug)]
 pub(super) struct Threads {
+    background: Background,
     flusher: Arc<Flusher>,
     timer: Arc<Timer>,
     cleaner: Arc<Cleaner>,
@@ -28,13 +39,20 @@ pub(super) struct Threads {
 }
 
 impl Threads {
-    pub(super) fn start(flusher: Arc<Flusher>, timer: Arc<Timer>, clock: Arc<dyn Clock>) -> io::Result<Self> {
-        let mut threads = Threads { flusher, timer, cleaner: Arc::default(), handles: Vec::new() };
+    pub(super) fn start(
+        background: Background,
+        (flusher, timer): (Arc<Flusher>, Arc<Timer>),
+        clock: Arc<dyn Clock>,
+        disk: Arc<dyn Disk>,
+    ) -> io::Result<Self> {
+        let mut threads = Threads { background, flusher, timer, cleaner: Arc::default(), handles: Vec::new() };
         let (flusher, flush_clock) = (Arc::clone(&threads.flusher), Arc::clone(&clock));
         threads.spawn("thalweg-flush", move || flush(&flusher, &*flush_clock))?;
         let flusher = Arc::clone(&threads.flusher);
-        flusher.committer.start();
-        threads.spawn("thalweg-commit", move || flusher.committer.run())?;
+        if background == Background::Threads {
+            flusher.committer.start();
+        }
+        threads.spawn("thalweg-commit", move || flusher.committer.run(&*disk))?;
         let timer = Arc::clone(&threads.timer);
         threads.spawn("thalweg-timer", move || timer.run(&*clock))?;
         Ok(threads)
@@ -47,7 +65,9 @@ impl Threads {
     }
 
     fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        self.handles.push(thread::Builder::new().name(name.to_owned()).spawn(run)?);
+        if self.background == Background::Threads {
+            self.handles.push(thread::Builder::new().name(name.to_owned()).spawn(run)?);
+        }
         Ok(())
     }
 }
@@ -82,6 +102,7 @@ struct Cleaner {
 
 impl Cleaner {
     fn run(&self, topics: &Topics, clock: &dyn Clock, mut schedule: Schedule) {
+        let panics = &topics.flusher().committer.panics;
         let mut stopped = self.stopped.lock();
         while !*stopped {
             let due = schedule.take_due(clock.instant());
@@ -95,10 +116,10 @@ impl Cleaner {
             drop(stopped);
             // An error or a panic leaves everything as it is; the next look tries again.
             if due.0 {
-                let _ = catch_unwind(AssertUnwindSafe(|| topics.tick()));
+                panics.catch("the look at checkpoints", || topics.tick());
             }
             if due.1 {
-                let _ = catch_unwind(AssertUnwindSafe(|| topics.enforce_retention()));
+                panics.catch("the look at what may go", || topics.enforce_retention());
             }
             stopped = self.stopped.lock();
         }
@@ -167,6 +188,7 @@ pub(crate) trait Task: Send + Sync {
 pub(crate) struct Timer {
     state: Mutex<TimerState>,
     changed: Condvar,
+    pub(super) panics: Panics,
 }
 
 #[derive(Default)]
@@ -205,7 +227,7 @@ impl Timer {
     /// Runs every task now, on the calling thread.
     pub(super) fn run_now(&self, clock: &dyn Clock) {
         let tasks = self.state.lock().tasks.clone();
-        run_all(&tasks, clock.instant());
+        self.run_all(&tasks, clock.instant());
     }
 
     fn run(&self, clock: &dyn Clock) {
@@ -217,30 +239,38 @@ impl Timer {
                     self.changed.wait_until(&mut state, next);
                 }
                 Some(_) => {
-                    state.next = None;
-                    let tasks = state.tasks.clone();
                     drop(state);
-                    let next = run_all(&tasks, clock.instant());
+                    self.run_due(clock);
                     state = self.state.lock();
-                    state.next = state.next.into_iter().chain(next).min();
                 }
             }
         }
+    }
+
+    /// Runs the tasks if there is something due, on the calling thread.
+    pub(super) fn run_due(&self, clock: &dyn Clock) {
+        let mut state = self.state.lock();
+        if state.next.is_none_or(|next| clock.instant() < next) {
+            return;
+        }
+        state.next = None;
+        let tasks = state.tasks.clone();
+        drop(state);
+        let next = self.run_all(&tasks, clock.instant());
+        let mut state = self.state.lock();
+        state.next = state.next.into_iter().chain(next).min();
+    }
+
+    /// Runs every task that is still there; returns when the first of them has something to do next.
+    fn run_all(&self, tasks: &[Weak<dyn Task>], now: Instant) -> Option<Instant> {
+        let run = |task: Arc<dyn Task>| self.panics.catch("the writing of what has lingered", || task.run(now))?;
+        tasks.iter().filter_map(Weak::upgrade).filter_map(run).min()
     }
 
     fn stop(&self) {
         self.state.lock().stopped = true;
         self.changed.notify_all();
     }
-}
-
-/// Runs every task that is still there; returns when the first of them has something to do next.
-fn run_all(tasks: &[Weak<dyn Task>], now: Instant) -> Option<Instant> {
-    tasks
-        .iter()
-        .filter_map(Weak::upgrade)
-        .filter_map(|task| catch_unwind(AssertUnwindSafe(|| task.run(now))).ok().flatten())
-        .min()
 }
 
 #[cfg(test)]

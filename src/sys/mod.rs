@@ -7,6 +7,7 @@
 //! - [`OpenFiles`] bounds how many files and maps are open.
 //! - [`write_atomically`] replaces a small file so that a power cut leaves the old or the new content.
 //! - [`SyncMany`] makes many files durable at once.
+//! - `SimulatedDisk` forgets at a power cut what was not synced, for tests.
 //! - [`DirectoryLock`] keeps a second broker out of a data directory.
 //!
 //! Nothing in here knows what a record is.
@@ -35,6 +36,8 @@ mod mapping;
     path = "no_ring.rs"
 )]
 mod ring;
+#[cfg(feature = "simulation")]
+mod simulated;
 mod sync_many;
 mod sync_point;
 mod sync_pool;
@@ -49,5 +52,10 @@ pub(crate) use faulty::{Faults, FaultyDisk};
 pub(crate) use followed_file::FollowedFile;
 pub(crate) use lock::{DirectoryLock, LockFailure};
 pub(crate) use mapping::Mapping;
+#[cfg(feature = "simulation")]
+pub use simulated::{Cut, Fault, Operation, OperationKind, SimulatedClock, SimulatedDisk, Survival, Survived};
 pub use sync_many::SyncMethod;
+#[cfg(not(feature = "simulation"))]
 pub(crate) use sync_point::SyncPoint;
+#[cfg(feature = "simulation")]
+pub use sync_point::SyncPoint;

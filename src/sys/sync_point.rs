@@ -5,18 +5,20 @@ macro_rules! sync_points {
     ($($(#[doc = $doc:literal])+ $point:ident,)+) => {
         /// A sync of the engine: which one, and why it is needed.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub(crate) enum SyncPoint {
+        #[non_exhaustive]
+        #[cfg_attr(not(feature = "simulation"), allow(unreachable_pub, reason = "public with the feature"))]
+        pub enum SyncPoint {
             $($(#[doc = $doc])+ $point,)+
         }
 
         impl SyncPoint {
             /// All of them.
-            #[allow(dead_code, reason = "for tests, until there is a disk that loses what was not synced")]
-            pub(crate) const ALL: &[SyncPoint] = &[$(SyncPoint::$point),+];
+            #[cfg(any(test, feature = "simulation"))]
+            pub const ALL: &[SyncPoint] = &[$(SyncPoint::$point),+];
 
             /// What would be lost without it.
-            #[allow(dead_code, reason = "as above")]
-            pub(crate) fn reason(self) -> &'static str {
+            #[cfg(any(test, feature = "simulation"))]
+            pub fn reason(self) -> &'static str {
                 match self {
                     $(SyncPoint::$point => concat!($($doc),+).trim_ascii_start(),)+
                 }

@@ -1,11 +1,11 @@
 //! Syncs of several partitions at once, and the thread that goes on where sync follows sync.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
+use super::panics::Panics;
 use super::partition::Partition;
 use crate::error::Result;
 use crate::log::{Log, Turn};
 use crate::sync::{Arc, Condvar, Mutex};
+use crate::sys::Disk;
 use crate::types::Offset;
 
 /// Most partitions that are synced at once. Each needs its file open.
@@ -17,6 +17,8 @@ const TOGETHER_MAX: usize = 64;
 pub(crate) struct Committer {
     state: Mutex<State>,
     changed: Condvar,
+    /// Panics of this thread and the others.
+    pub(crate) panics: Panics,
 }
 
 #[derive(Debug, Default)]
@@ -42,8 +44,12 @@ impl Committer {
         self.state.lock().is_running = true;
     }
 
-    /// Does what is asked for until [`stop`](Committer::stop), and what was asked for before that.
-    pub(crate) fn run(&self) {
+    /// Finds out how files can be synced together, then does what is asked for until [`stop`](Committer::stop), and what was
+    /// asked for before that.
+    pub(crate) fn run(&self, disk: &dyn Disk) {
+        if let Some((method, Some(refusal))) = disk.sync_method() {
+            tracing::warn!("files are synced together by {method}, not by io_uring: {refusal}");
+        }
         let mut state = self.state.lock();
         while state.is_running || !state.due.is_empty() {
             if state.due.is_empty() {
@@ -66,8 +72,7 @@ impl Committer {
     /// Syncs for the groups that were handed over.
     fn commit(&self, due: &[Arc<Partition>]) {
         for due in due.chunks(TOGETHER_MAX) {
-            let synced = catch_unwind(AssertUnwindSafe(|| self.sync(due, Log::take_over)));
-            if synced.is_err() {
+            if self.panics.catch("a sync", || self.sync(due, Log::take_over)).is_none() {
                 // Nobody else would. A turn that is dropped fails its log, and those who wait are told.
                 due.iter().filter_map(|partition| partition.opened()).for_each(|log| drop(log.take_over()));
             }

@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use super::committer::Committer;
@@ -82,16 +81,23 @@ impl Flusher {
         None
     }
 
+    /// Takes all partitions, whenever they are due.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn take_all(&self) -> Vec<Due> {
+        let mut due: Vec<_> = self.state.lock().due.drain().map(|Reverse(due)| due).collect();
+        due.sort_by(|a, b| a.partition.name().cmp(b.partition.name()));
+        due
+    }
+
     /// Sees to what is due: one sync for all, then what each has to do besides.
     pub(crate) fn flush(&self, due: &[Due]) {
         let begin = |due: &Due| Some((Arc::clone(&due.partition), due.partition.begin_flush(due.flush)?));
         let targets: Vec<_> = due.iter().filter_map(begin).collect();
-        let synced = catch_unwind(AssertUnwindSafe(|| self.committer.sync_to(&targets)));
+        let synced = self.committer.panics.catch("a sync", || self.committer.sync_to(&targets));
         // A panic has failed the partition that it was about, and each of the others finds out how it stands.
-        let synced =
-            synced.unwrap_or_else(|_| targets.iter().map(|(partition, _)| partition.log().map(drop)).collect());
+        let synced = synced.unwrap_or_else(|| targets.iter().map(|(partition, _)| partition.log().map(drop)).collect());
         for ((partition, _), synced) in targets.iter().zip(synced) {
-            if catch_unwind(AssertUnwindSafe(|| partition.end_flush(synced))).is_err() {
+            if self.committer.panics.catch("the end of a sync", || partition.end_flush(synced)).is_none() {
                 partition.fail("the background sync panicked: nothing more is accepted; open the broker again");
             }
         }

@@ -21,6 +21,7 @@ mod committer;
 mod file_names;
 mod flusher;
 mod opening;
+mod panics;
 mod partition;
 mod read_only;
 mod report;
@@ -39,6 +40,7 @@ pub(crate) use file_names::{
     marks_data_directory, topic_of_file,
 };
 pub(crate) use flusher::Flusher;
+pub(crate) use panics::Panics;
 pub(crate) use partition::OpenBatches;
 pub use partition::{FetchOptions, Partition};
 pub use report::{CheckpointReport, RecoveryReport};

@@ -1,7 +1,6 @@
 //! All topics of a data directory.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::flusher::Flusher;
 use super::opening::Opening;
@@ -14,6 +13,7 @@ use super::waiters::Waiters;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{LeftBy, Removed};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, RwLock};
+use crate::sys::SyncMethod;
 use crate::types::TopicPartition;
 
 /// Most partitions of one topic.
@@ -121,7 +121,7 @@ impl Topics {
     pub(crate) fn enforce_retention(&self) -> (Removed, Result<()>) {
         let (mut removed, mut outcome) = (Removed::default(), Ok(()));
         for partition in self.all().iter().flat_map(|topic| &topic.partitions) {
-            match guarded(partition, || partition.enforce_retention()) {
+            match self.guarded(partition, || partition.enforce_retention()) {
                 Ok(some) => {
                     removed.segments += some.segments;
                     removed.bytes += some.bytes;
@@ -139,6 +139,11 @@ impl Topics {
         &self.place.flusher
     }
 
+    /// How many files are synced together, and why it is not by io_uring.
+    pub(crate) fn sync_method(&self) -> Option<(SyncMethod, Option<&std::io::Error>)> {
+        self.place.disk.sync_method()
+    }
+
     /// Handles of files that are written to and open now.
     pub(crate) fn open_handles(&self) -> usize {
         self.place.open_files.handles.len()
@@ -147,7 +152,7 @@ impl Topics {
     /// Does what is to be done every now and then in every partition. What fails is tried again the next time.
     pub(crate) fn tick(&self) {
         for partition in self.all().iter().flat_map(|topic| &topic.partitions) {
-            let _ = guarded(partition, || partition.tick());
+            let _ = self.guarded(partition, || partition.tick());
         }
     }
 
@@ -163,14 +168,14 @@ impl Topics {
         self.waiters.wake_all();
         outcome
     }
-}
 
-/// Does something for a partition in the background. A panic harms that partition, which takes no more appends, and keeps
-/// nobody from seeing to the others.
-fn guarded<T>(partition: &Partition, run: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
-        let reason = "the background work panicked: nothing more is accepted; open the broker again";
-        partition.fail(reason);
-        Err(Error::storage(reason).in_partition(partition.name()))
-    })
+    /// Does something for a partition in the background. A panic harms that partition, which takes no more appends, and
+    /// keeps nobody from seeing to the others.
+    fn guarded<T>(&self, partition: &Partition, run: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.flusher().committer.panics.catch("the care of a partition", run).unwrap_or_else(|| {
+            let reason = "the background work panicked: nothing more is accepted; open the broker again";
+            partition.fail(reason);
+            Err(Error::storage(reason).in_partition(partition.name()))
+        })
+    }
 }
