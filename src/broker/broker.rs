@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::group::Coordinator;
 use crate::log::Usage;
 use crate::sync::{Arc, AtomicBool, Ordering};
-use crate::sys::{Disk, OpenFiles, RealDisk};
+use crate::sys::{Disk, OpenFiles, RealDisk, Reserve};
 use crate::topic::{CheckpointReport, Flusher, Partition, RecoveryReport, TopicDescription, TopicPlace, Topics};
 use crate::types::TopicPartition;
 
@@ -47,6 +47,7 @@ pub struct Broker {
 #[derive(Debug)]
 struct Open {
     threads: Threads,
+    reserve: Arc<Reserve>,
     directory: DataDirectory,
 }
 
@@ -123,7 +124,16 @@ impl Broker {
         let handles_max = config.get_max_open_files().unwrap_or_else(OpenFiles::handles_max_default);
         let open_files = OpenFiles::new(handles_max, config.get_max_mapped_segments());
         let usage = Arc::new(Usage::new(config.get_store_max_bytes()));
-        let place = TopicPlace { dir: path.into(), disk, open_files, usage, clock: Arc::clone(&clock), flusher };
+        let reserve = Arc::new(Reserve::open(&*disk, path, config.get_store_reserve_bytes()));
+        let place = TopicPlace {
+            dir: path.into(),
+            disk,
+            open_files,
+            usage,
+            reserve: Arc::clone(&reserve),
+            clock: Arc::clone(&clock),
+            flusher,
+        };
         let (topics, mut recovery) = Topics::open(place, directory.clean)?;
         let topics = Arc::new(topics);
         // A cut can come after a close in order, too: the device may have lost what was durable.
@@ -140,7 +150,7 @@ impl Broker {
         recovery.elapsed = clock.instant().duration_since(began);
         let closed = AtomicBool::new(false);
         let engine = Arc::new(Engine { topics, coordinator: Arc::new(coordinator), clock, timer, config, closed });
-        Ok(Broker { engine, recovery, open: Some(Open { threads, directory }) })
+        Ok(Broker { engine, recovery, open: Some(Open { threads, reserve, directory }) })
     }
 
     /// What opening the directory found and did.
@@ -233,7 +243,7 @@ impl Broker {
     }
 
     fn close_now(&mut self) -> Result<()> {
-        let Some(Open { threads, directory }) = self.open.take() else { return Ok(()) };
+        let Some(Open { threads, reserve, directory }) = self.open.take() else { return Ok(()) };
         self.engine.closed.store(true, Ordering::Release);
         self.engine.topics.usage().wake_all(); // those who wait for room
         self.engine.timer.run_now(&*self.engine.clock); // producers hand over what they hold
@@ -241,7 +251,10 @@ impl Broker {
         drop(threads);
         closed?;
         // With a partition that did not open, or is damaged, the next open has to look at everything again.
-        if self.recovery.is_whole() { directory.mark_clean() } else { Ok(()) }
+        if !self.recovery.is_whole() {
+            return Ok(());
+        }
+        reserve.with(|| directory.mark_clean(), |error| *error.kind() == ErrorKind::StorageFull)
     }
 }
 

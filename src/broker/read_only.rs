@@ -65,6 +65,7 @@ impl ReadOnlyBroker {
             disk,
             open_files,
             usage: Arc::default(),
+            reserve: Arc::default(),
             clock,
             flusher: Arc::new(Flusher::default()),
         };

@@ -10,7 +10,7 @@ use super::verify_partition::{PartitionPlace, verify_partition};
 use crate::config::TopicConfig;
 use crate::error::Result;
 use crate::sync::Arc;
-use crate::sys::{Disk, DiskEntry, RealDisk};
+use crate::sys::{Disk, DiskEntry, RESERVE_FILE, RealDisk};
 use crate::topic::{
     CLEAN_SHUTDOWN, LOCK, META_PROPERTIES, TEMPORARY, TopicFile, TopicState, is_leftover, parse_partition_dir,
     read_text, topic_of_file,
@@ -75,7 +75,7 @@ impl DirectoryCheck<'_> {
     }
 
     fn check_names(&mut self) {
-        const KNOWN: [&str; 3] = [LOCK, META_PROPERTIES, CLEAN_SHUTDOWN];
+        const KNOWN: [&str; 4] = [LOCK, META_PROPERTIES, CLEAN_SHUTDOWN, RESERVE_FILE];
         for DiskEntry { name, is_dir, .. } in &self.directory.entries {
             if *is_dir && (KNOWN.contains(&name.as_str()) || topic_of_file(name).is_some()) {
                 self.find(Severity::Error, name, "a directory, where a file should be");

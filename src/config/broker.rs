@@ -37,6 +37,8 @@ pub struct BrokerConfig {
     pub(super) retention_check_interval: Duration,
     /// Bytes that all logs together may have.
     pub(super) store_max_bytes: Limit<u64>,
+    /// Bytes of the disk that are kept back.
+    pub(super) store_reserve_bytes: u64,
     /// What becomes of a record for which there is no room.
     pub(super) store_full_policy: StoreFullPolicy,
 }
@@ -50,6 +52,7 @@ impl BrokerConfig {
             checkpoint_interval: Duration::from_mins(1),
             retention_check_interval: Duration::from_mins(5),
             store_max_bytes: Limit(None),
+            store_reserve_bytes: 1 << 20,
             store_full_policy: StoreFullPolicy::Refuse,
         }
     }
@@ -185,6 +188,24 @@ impl BrokerConfig {
         self
     }
 
+    /// `store.reserve.bytes` (not a key of Kafka's): bytes of the disk that are kept back, in a file of the data directory.
+    /// Default 1048576 (1 MiB), range 0, for none, to 9223372036854775807.
+    ///
+    /// When the disk is full it is given up piece by piece, so that records and topics can be deleted, offsets be committed,
+    /// and the broker be closed in order. As long as a part of it is missing records are refused with
+    /// [`StorageFull`](crate::ErrorKind::StorageFull). On a disk that has less when the broker is opened the reserve is
+    /// smaller, and where room cannot be reserved (`fallocate`) there is none.
+    ///
+    /// ```
+    /// # use thalweg::BrokerConfig;
+    /// let config = BrokerConfig::new().store_reserve_bytes(16 << 20);
+    /// # assert_ne!(config, BrokerConfig::new());
+    /// ```
+    pub fn store_reserve_bytes(mut self, bytes: u64) -> Self {
+        self.store_reserve_bytes = bytes;
+        self
+    }
+
     /// `store.full.policy` (not a key of Kafka's): what becomes of a record for which there is no room below
     /// [`store_max_bytes`](BrokerConfig::store_max_bytes). Default `refuse`.
     ///
@@ -221,6 +242,11 @@ impl BrokerConfig {
     /// `store.max.bytes`; `None` for no limit.
     pub(crate) fn get_store_max_bytes(&self) -> Option<u64> {
         self.store_max_bytes.0
+    }
+
+    /// `store.reserve.bytes`.
+    pub(crate) fn get_store_reserve_bytes(&self) -> u64 {
+        self.store_reserve_bytes
     }
 
     /// `store.full.policy`.
@@ -292,6 +318,7 @@ mod tests {
         ("log.flush.offset.checkpoint.interval.ms", "1000"),
         ("log.retention.check.interval.ms", "2000"),
         ("store.max.bytes", "1000000"),
+        ("store.reserve.bytes", "7"),
         ("store.full.policy", "drop-oldest"),
     ];
 
@@ -323,6 +350,7 @@ mod tests {
             .log_flush_offset_checkpoint_interval(Duration::from_secs(1))
             .log_retention_check_interval(Duration::from_secs(2))
             .store_max_bytes(Some(1_000_000))
+            .store_reserve_bytes(7)
             .store_full_policy(StoreFullPolicy::DropOldest);
         assert_eq!(BrokerConfig::from_properties(OTHER_VALUES.iter().copied()).unwrap(), set);
         assert_eq!((set.get_max_mapped_segments(), set.get_max_open_files()), (7, Some(20)));

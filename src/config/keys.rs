@@ -89,6 +89,8 @@ pub(super) const BROKER_KEYS: &[Key<BrokerConfig>] = &[
         "1 to 9223372036854775807 milliseconds", |interval: Duration| !interval.is_zero()),
     key!("store.max.bytes", store_max_bytes, "-1", "1 to 9223372036854775807 bytes, or -1 for no limit",
         |limit: Limit<u64>| limit.0.is_none_or(|bytes| (1..=i64::MAX as u64).contains(&bytes))),
+    key!("store.reserve.bytes", store_reserve_bytes, "1048576", "0 to 9223372036854775807 bytes",
+        |bytes: u64| bytes <= i64::MAX as u64),
     key!("store.full.policy", store_full_policy, "refuse", "refuse, block or drop-oldest", anything),
 ];
 

@@ -33,6 +33,19 @@ impl Log {
     /// `RecordTooLarge` for a batch above `max.message.bytes` or `segment.bytes`, `StorageFull` and `Io` when the batch
     /// is not in the log and the next append may follow, `Storage` when no append may follow, `Closed`.
     pub(crate) fn append(&self, batch: &mut [u8], now: Timestamp) -> Result<Appended> {
+        let reserve = &self.place.reserve;
+        if self.place.uses_reserve {
+            return reserve.with(|| self.append_once(batch, now), |error| *error.kind() == ErrorKind::StorageFull);
+        }
+        if !reserve.is_whole() {
+            // What there is belongs to others first.
+            let error = io::ErrorKind::StorageFull.into();
+            return Err(Error::io("write to the log", &self.place.dir, error).in_partition(self.partition()));
+        }
+        self.append_once(batch, now)
+    }
+
+    fn append_once(&self, batch: &mut [u8], now: Timestamp) -> Result<Appended> {
         let stamped = self.config().get_message_timestamp_type() == TimestampType::LogAppendTime;
         if stamped {
             record::stamp_log_append_time(batch, now);

@@ -205,6 +205,8 @@ mod tests {
             dir: dir.into(),
             disk: Arc::new(RealDisk::default()),
             usage: Arc::default(),
+            reserve: Arc::default(),
+            uses_reserve: false,
             open_files: OpenFiles::new(4, 4),
             config: TopicConfig::new().internal_segment_bytes(300),
             gaps_below: Offset::MAX,

@@ -65,22 +65,21 @@ impl Checkpoint {
     }
 
     /// Writes the file; durable when it returns.
-    ///
-    /// On a disk that is full to the last byte it is written over the old one, which takes no new block: deleting records
-    /// has to work just then. A power cut in the middle of that leaves a checkpoint that is seen to be damaged.
     pub(crate) fn store(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+        let points = [SyncPoint::Checkpoint, SyncPoint::CheckpointName];
+        write_atomically(disk, &path(dir), self.to_text().as_bytes(), points)
+    }
+
+    /// As [`store`](Checkpoint::store), over the old file, which takes no new block: deleting records has to work on a disk
+    /// that is full to the last byte. A power cut in the middle leaves a checkpoint that is seen to be damaged.
+    pub(super) fn store_in_place(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
         let text = self.to_text();
-        match write_atomically(disk, &path(dir), text.as_bytes(), [SyncPoint::Checkpoint, SyncPoint::CheckpointName]) {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                let Ok(file) = disk.open(&path(dir), OpenMode::Write) else { return Err(error) };
-                if file.len()? != text.len() as u64 {
-                    return Err(error);
-                }
-                file.write_at(text.as_bytes(), 0)?;
-                file.sync(SyncPoint::CheckpointInPlace)
-            }
-            outcome => outcome,
+        let file = disk.open(&path(dir), OpenMode::Write)?;
+        if file.len()? != text.len() as u64 {
+            return Err(io::ErrorKind::StorageFull.into());
         }
+        file.write_at(text.as_bytes(), 0)?;
+        file.sync(SyncPoint::CheckpointInPlace)
     }
 
     /// Reads the file; `None` if it is missing or damaged.

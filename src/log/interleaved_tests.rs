@@ -117,6 +117,8 @@ fn place(disk: Arc<dyn Disk>, dir: &Path, config: TopicConfig) -> LogPlace {
         disk,
         open_files: OpenFiles::new(4, 4),
         usage: Arc::default(),
+        reserve: Arc::default(),
+        uses_reserve: false,
         config,
         gaps_below: Offset::MAX,
     }

@@ -119,6 +119,8 @@ fn open(dir: &Path, disk: FaultyDisk) -> Result<Log> {
         dir: dir.into(),
         disk: Arc::new(disk),
         usage: Arc::default(),
+        reserve: Arc::default(),
+        uses_reserve: false,
         open_files: OpenFiles::new(4, 4),
         config: TopicConfig::new().durability(Durability::Os),
         gaps_below: Offset::MAX,

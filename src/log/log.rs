@@ -13,7 +13,7 @@ use crate::config::TopicConfig;
 use crate::error::{Error, Result};
 use crate::segment::{Segment, SegmentPlace, SegmentWriter};
 use crate::sync::{Arc, ArcSwap, AtomicI64, Mutex, OnceLock, Ordering};
-use crate::sys::{Disk, OpenFiles};
+use crate::sys::{Disk, OpenFiles, Reserve};
 use crate::types::{FilePos, Offset, Timestamp, TopicPartition};
 
 /// The log of one partition: appended to by one caller at a time, read by any number without a lock.
@@ -63,6 +63,10 @@ pub(crate) struct LogPlace {
     pub(crate) open_files: Arc<OpenFiles>,
     /// What all logs hold together: this one's part is [`size`](Log::size), until it is abandoned.
     pub(crate) usage: Arc<Usage>,
+    /// Space for what must not fail on a full disk.
+    pub(crate) reserve: Arc<Reserve>,
+    /// Whether appends are part of that.
+    pub(crate) uses_reserve: bool,
     pub(crate) config: TopicConfig,
     /// The checkpoint's cleaner offset: below it there may be gaps in the offsets, from it on a gap is damage. Everything
     /// until the checkpoint has been read.

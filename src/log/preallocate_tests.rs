@@ -21,7 +21,17 @@ fn config() -> TopicConfig {
 
 fn place(dir: &Path, disk: Arc<dyn Disk>, config: TopicConfig) -> LogPlace {
     let (partition, open_files) = (TopicPartition::new("t", 0), OpenFiles::new(4, 4));
-    LogPlace { partition, dir: dir.into(), disk, open_files, usage: Arc::default(), config, gaps_below: Offset::MAX }
+    LogPlace {
+        partition,
+        dir: dir.into(),
+        disk,
+        open_files,
+        usage: Arc::default(),
+        reserve: Arc::default(),
+        uses_reserve: false,
+        config,
+        gaps_below: Offset::MAX,
+    }
 }
 
 fn open(dir: &Path, config: TopicConfig) -> (Log, Arc<Faults>) {

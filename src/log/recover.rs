@@ -339,7 +339,11 @@ impl Recovering<'_> {
             self.epochs = self.epochs.raised_at(end.offset);
             let LogPlace { disk, dir, .. } = self.place;
             // Before the cut: after it nothing would tell the next open that there was one.
-            self.epochs.store(&**disk, dir).map_err(|error| self.refused("write the leader epochs of", dir, error))?;
+            let store = || self.epochs.store(&**disk, dir);
+            self.place
+                .reserve
+                .with_io(store)
+                .map_err(|error| self.refused("write the leader epochs of", dir, error))?;
         }
         self.cut(scanned, behind, (reason, keep))?;
         self.stale |= end.offset < self.vouched_for();

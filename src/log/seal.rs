@@ -1,7 +1,9 @@
 //! Sealing: what is finished becomes durable, gets its index files, and the checkpoint says so.
 
+use std::io;
+
 use super::checkpoint::Checkpoint;
-use super::log::Log;
+use super::log::{Log, LogPlace};
 use crate::error::{Error, Result};
 use crate::segment::{End, Segment};
 use crate::sync::Ordering;
@@ -134,7 +136,12 @@ impl Log {
             active_base,
             active_size: end.file_pos,
         };
-        checkpoint.store(&*self.place.disk, &self.place.dir).map_err(|error| {
+        let LogPlace { disk, dir, reserve, .. } = &self.place;
+        let stored = match reserve.with_io(|| checkpoint.store(&**disk, dir)) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => checkpoint.store_in_place(&**disk, dir),
+            stored => stored,
+        };
+        stored.map_err(|error| {
             let is_passing = is_out_of_handles(&error);
             let error = Error::io("write the checkpoint", &self.place.dir, error).in_partition(self.partition());
             if is_passing || error.is_retriable() { error } else { self.fail(error) }

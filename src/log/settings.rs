@@ -97,6 +97,8 @@ mod tests {
             disk: Arc::new(disk),
             open_files: OpenFiles::new(4, 4),
             usage: Arc::default(),
+            reserve: Arc::default(),
+            uses_reserve: false,
             config,
             gaps_below: Offset::MAX,
         };

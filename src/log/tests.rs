@@ -30,6 +30,8 @@ fn place(dir: &Path, config: TopicConfig) -> LogPlace {
         disk: Arc::new(RealDisk::default()),
         open_files: crate::sys::OpenFiles::new(4, 4),
         usage: Arc::default(),
+        reserve: Arc::default(),
+        uses_reserve: false,
         config,
         gaps_below: Offset::MAX,
     }

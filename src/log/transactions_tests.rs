@@ -128,6 +128,8 @@ fn open(dir: &Path, segment_bytes: u64) -> Log {
         disk: Arc::new(RealDisk::default()),
         open_files: OpenFiles::new(4, 4),
         usage: Arc::default(),
+        reserve: Arc::default(),
+        uses_reserve: false,
         config: TopicConfig::new().durability(Durability::Os).internal_segment_bytes(segment_bytes),
         gaps_below: Offset::MAX,
     };

@@ -8,7 +8,7 @@ use super::accumulator::SentBatch;
 use crate::error::{Error, Result};
 use crate::log::Appended;
 use crate::sync::Arc;
-use crate::topic::Waiter;
+use crate::topic::{OpenBatches, Waiter};
 use crate::types::{Durability, Offset, Timestamp, TopicPartition};
 
 /// The acknowledgement of one record: [`wait`](Ack::wait) for it, `await` it, or [`detach`](Ack::detach) it.
@@ -71,8 +71,11 @@ impl Ack {
     pub fn wait(self) -> Result<RecordMetadata> {
         let (batch, wanted) = self.sent_batch()?;
         let partition = &batch.queue.partition;
-        while batch.outcome.get().is_none() && partition.promises_syncs(wanted)? {
-            partition.sync_with(Arc::clone(&batch.queue) as _)?;
+        if batch.outcome.get().is_none() && partition.promises_syncs(wanted)? {
+            let queue: Arc<dyn OpenBatches> = Arc::clone(&batch.queue) as _;
+            while batch.outcome.get().is_none() {
+                partition.sync_with(&queue)?;
+            }
         }
         let appended = batch.appended()?;
         if !partition.keeps_promise(appended.end, wanted)? {

@@ -6,6 +6,7 @@
 //! - [`SyncPoint`] names every sync of the engine, and says why it is needed.
 //! - [`OpenFiles`] bounds how many files and maps are open.
 //! - [`write_atomically`] replaces a small file so that a power cut leaves the old or the new content.
+//! - [`Reserve`] is space that is kept back for the time when a disk is full.
 //! - [`SyncMany`] makes many files durable at once.
 //! - `SimulatedDisk` forgets at a power cut what was not synced, for tests.
 //! - [`DirectoryLock`] keeps a second broker out of a data directory.
@@ -21,6 +22,7 @@ mod followed_file;
 mod lock;
 #[allow(unsafe_code, reason = "the one place, with the proof beside each block")]
 mod mapping;
+mod reserve;
 #[allow(unsafe_code, reason = "a submission names a file by its number, with the proof beside it")]
 #[cfg_attr(
     not(all(
@@ -52,6 +54,7 @@ pub(crate) use faulty::{Faults, FaultyDisk};
 pub(crate) use followed_file::FollowedFile;
 pub(crate) use lock::{DirectoryLock, LockFailure};
 pub(crate) use mapping::Mapping;
+pub(crate) use reserve::{RESERVE_FILE, Reserve};
 #[cfg(feature = "simulation")]
 pub use simulated::{Cut, Fault, Operation, OperationKind, SimulatedClock, SimulatedDisk, Survival, Survived};
 pub use sync_many::SyncMethod;

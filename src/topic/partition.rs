@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::config::{IsolationLevel, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Appended, Fetched, Log, LogCounts, OffsetSpec, OldestSegment, Removed, TimestampOffset};
-use crate::sync::{Arc, AtomicBool, AtomicI64, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicI64, Mutex, Ordering, Weak};
 use crate::types::{Durability, Offset, TopicPartition};
 
 /// A partition of a topic, for reading by offset without a consumer. Made by [`Broker::partition`].
@@ -31,7 +31,7 @@ pub struct Partition {
     /// Whether a segment was rolled over and not yet sealed.
     seal_requested: AtomicBool,
     /// What is to be written before the next sync begins: open batches whose records somebody waits for.
-    queued: Mutex<Vec<Arc<dyn OpenBatches>>>,
+    queued: Mutex<Vec<Weak<dyn OpenBatches>>>,
     /// End of the records that were sent with the wish to be synced, whatever the topic promises. Raised by appends.
     sync_wanted: AtomicI64,
     /// Whether the topic was deleted. Set once, before the directory goes: what was read while it was not set was read
@@ -314,12 +314,12 @@ impl Partition {
     /// and the ends of the log tell. The caller holds no lock.
     ///
     /// While a sync is under way nobody's batches are written: those who wait for it find their records in one batch.
-    pub(crate) fn sync_with(self: &Arc<Self>, batches: Arc<dyn OpenBatches>) -> Result<()> {
+    pub(crate) fn sync_with(self: &Arc<Self>, batches: &Arc<dyn OpenBatches>) -> Result<()> {
         let log = self.log()?;
         {
             let mut queued = self.queued.lock();
-            if !queued.last().is_some_and(|last| Arc::ptr_eq(last, &batches)) {
-                queued.push(batches);
+            if !queued.last().is_some_and(|last| std::ptr::addr_eq(last.as_ptr(), Arc::as_ptr(batches))) {
+                queued.push(Arc::downgrade(batches));
             }
         }
         self.after_sync(log.sync_after(|| self.write_queued(), || self.flusher.committer.request(self)))
@@ -328,7 +328,7 @@ impl Partition {
     /// Writes the batches that wait for a sync.
     pub(super) fn write_queued(&self) {
         let queued = std::mem::take(&mut *self.queued.lock());
-        queued.iter().for_each(|batches| batches.write());
+        queued.iter().filter_map(Weak::upgrade).for_each(|batches| batches.write());
     }
 
     /// Returns once every record below `target` is durable and visible. The caller holds no lock. What could not be synced

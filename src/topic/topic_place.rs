@@ -11,14 +11,14 @@ use super::flusher::Flusher;
 use super::partition::Partition;
 use super::small_file::read_text;
 use super::topic_file::{TopicFile, id_in_partition_metadata, partition_metadata};
-use super::topic_name::{deleted_dir_name, parse_partition_dir};
+use super::topic_name::{deleted_dir_name, is_internal, parse_partition_dir};
 use crate::clock::Clock;
 use crate::config::TopicConfig;
 use crate::error::{Error, Result};
 use crate::log::{CHECKPOINT_FILE, LeftBy, Log, LogPlace, Usage};
 use crate::segment::SegmentFile;
 use crate::sync::Arc;
-use crate::sys::{Disk, DiskEntry, OpenFiles, OpenMode, SyncPoint, write_atomically};
+use crate::sys::{Disk, DiskEntry, OpenFiles, OpenMode, Reserve, SyncPoint, write_atomically};
 use crate::types::{Offset, TopicPartition};
 
 /// Where topics live, and what their partitions need.
@@ -28,6 +28,7 @@ pub(crate) struct TopicPlace {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) open_files: Arc<OpenFiles>,
     pub(crate) usage: Arc<Usage>,
+    pub(crate) reserve: Arc<Reserve>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) flusher: Arc<Flusher>,
 }
@@ -58,7 +59,9 @@ impl TopicPlace {
     pub(super) fn write_topic_file(&self, name: &str, file: &TopicFile) -> Result<()> {
         let path = self.topic_file_path(name);
         let points = [SyncPoint::TopicFile, SyncPoint::TopicFileName];
-        write_atomically(&*self.disk, &path, file.to_text().as_bytes(), points)
+        let text = file.to_text();
+        self.reserve
+            .with_io(|| write_atomically(&*self.disk, &path, text.as_bytes(), points))
             .map_err(|error| Error::io("write the topic file", &path, error))
     }
 
@@ -202,6 +205,8 @@ impl TopicPlace {
             disk: Arc::clone(&self.disk),
             open_files: Arc::clone(&self.open_files),
             usage: Arc::clone(&self.usage),
+            reserve: Arc::clone(&self.reserve),
+            uses_reserve: is_internal(name.topic()),
             config: config.clone(),
             gaps_below: Offset::MAX,
         }
