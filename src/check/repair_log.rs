@@ -40,7 +40,8 @@ impl LogDir<'_> {
             self.set_aside(*segment)?;
         }
         if u64::from(end.file_pos) < len {
-            replace_with_copy(self.disk, &path, u64::from(end.file_pos), [SyncPoint::Repair, SyncPoint::RepairName])?;
+            replace_with_copy(self.disk, &path, u64::from(end.file_pos), SyncPoint::Repair)?;
+            self.disk.sync_dir(self.dir, SyncPoint::RepairName)?;
         }
         self.remove_indexes(base)?;
         checkpoint.store(self.disk, self.dir)

@@ -63,8 +63,7 @@ impl Recovering<'_> {
     /// A copy of the beginning takes the place of the file: the bytes behind may be mapped by somebody who read them before
     /// they were lost, or be in a backup that shares the file. Where there is no room for a copy, the file is cut.
     fn cut_file(&self, file: &dyn DiskFile, path: &Path, end: End) -> Result<()> {
-        let points = [SyncPoint::CutCopy, SyncPoint::CutCopyName];
-        match replace_with_copy(&*self.place.disk, path, u64::from(end.file_pos), points) {
+        match replace_with_copy(&*self.place.disk, path, u64::from(end.file_pos), SyncPoint::CutCopy) {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => self.shorten(file, path, end),
             replaced => replaced.map_err(|error| self.refused("cut the segment", path, error)),
         }

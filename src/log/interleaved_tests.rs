@@ -99,7 +99,7 @@ impl DiskFile for HookFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
     }
-    fn drop_cache(&self) -> io::Result<()> {
+    fn drop_cache(&self) -> io::Result<bool> {
         self.0.drop_cache()
     }
     fn reserve(&self, len: u64) -> io::Result<bool> {

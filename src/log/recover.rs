@@ -41,7 +41,7 @@ use super::cut::Keep;
 use super::decision::{Decision, Found, Where, decide};
 use super::leader_epochs::LeaderEpochs;
 use super::leftovers::finish_replacement;
-use super::log::{DamagedRange, Log, LogPlace, Start, sync_failed};
+use super::log::{DamagedRange, Log, LogPlace, Start};
 use super::partition_recovery::PartitionRecovery;
 use super::room::ends_with_a_batch;
 use super::seal::{Anchor, Seal};
@@ -51,7 +51,7 @@ use crate::segment::{
     scan,
 };
 use crate::sync::Arc;
-use crate::sys::{DiskFile, OpenMode, SyncPoint};
+use crate::sys::{DiskFile, OpenMode, SyncPoint, replace_with_copy};
 use crate::types::{Durability, FilePos, Offset};
 
 /// How the last user left a log.
@@ -134,7 +134,7 @@ fn create(mut place: LogPlace, checkpoint: Option<Checkpoint>, epochs: &LeaderEp
     // Room is reserved with the first append: a topic may have many partitions that are never used.
     let room = Room { capacity: place.segment_bytes(), preallocate: false, promises: true };
     let (segment, _) = Segment::create(place.segment(0), room)
-        .and_then(|segment| place.disk.sync_dir(&place.dir, SyncPoint::PartitionFileName).map(|()| segment))
+        .and_then(|segment| place.disk.sync_dir(&place.dir, SyncPoint::FirstSegmentName).map(|()| segment))
         .map_err(|error| Error::io("create the log", &place.dir, error).in_partition(&place.partition))?;
     let start =
         Start { log_start: 0, recovery_point: 0, anchor: None, leader_epoch: epochs.latest(), damaged: Vec::new() };
@@ -396,10 +396,9 @@ impl Recovering<'_> {
     /// else from the beginning, which also makes the indexes.
     fn scan_file(&mut self, place: SegmentPlace, len: FilePos) -> Result<Scanned> {
         let path = place.path(SegmentFile::Log);
-        let file = place.disk.open(&path, OpenMode::Write).map_err(|error| self.refused("open", &path, error))?;
-        file.sync(SyncPoint::RecoveredSegment)
-            .map_err(|error| sync_failed(&path, error).in_partition(&self.place.partition))?;
-        file.drop_cache().map_err(|error| self.refused("drop the cache of", &path, error))?;
+        let file = self
+            .open_as_stored(&place, &path, len)
+            .map_err(|error| self.refused("make sure of what the device has of", &path, error))?;
         let beginning = End { offset: place.base, file_pos: 0 };
         let from = self.trusted_anchor(&place, len).unwrap_or(beginning);
         let mut walked = self.walk(&place, &*file, (from, len))?;
@@ -412,6 +411,20 @@ impl Recovering<'_> {
         let (found, indexes) = walked;
         let (file_len, len) = (len, self.without_room(&found, len));
         Ok(Scanned { place, file, file_len, len, found, indexes })
+    }
+
+    /// Opens a file of which the device has what is read from it. Where the system keeps what it did not write, because
+    /// somebody has it mapped or a write failed, a copy takes the file's place: not the same bytes again in the same place,
+    /// of which some file systems report success and read back zeros (log.md 11).
+    fn open_as_stored(&self, place: &SegmentPlace, path: &Path, len: FilePos) -> io::Result<Arc<dyn DiskFile>> {
+        let disk = &*place.disk;
+        let file = disk.open(path, OpenMode::Write)?;
+        let synced = file.sync(SyncPoint::RecoveredSegment);
+        if file.drop_cache()? && synced.is_ok() {
+            return Ok(file);
+        }
+        self.place.reserve.with_io(|| replace_with_copy(disk, path, u64::from(len), SyncPoint::RecoveredCopy))?;
+        disk.open(path, OpenMode::Write)
     }
 
     /// The epoch of the batches to come. Where the file with the epochs is lost, the last batch knows the latest.

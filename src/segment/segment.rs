@@ -223,8 +223,8 @@ impl Segment {
         let SegmentPlace { disk, open_files, .. } = &self.place;
         if disk.entry(&self.path())?.names > 1 {
             // A backup has it, too, which must not see what is appended here.
-            let points = [SyncPoint::UnsharedSegment, SyncPoint::UnsharedSegmentName];
-            replace_with_copy(&**disk, &self.path(), u64::from(end.file_pos), points)?;
+            replace_with_copy(&**disk, &self.path(), u64::from(end.file_pos), SyncPoint::UnsharedSegment)?;
+            disk.sync_dir(&self.place.dir, SyncPoint::UnsharedSegmentName)?;
         }
         let capacity = (end.file_pos, room.capacity);
         let opened = AppendFile::new((disk, self.path()), None, capacity, room.promises, open_files)?;
@@ -373,7 +373,7 @@ impl Segment {
                 _ => {}
             }
         }
-        self.place.disk.sync_dir(&self.place.dir, SyncPoint::RemovedSegment)
+        Ok(()) // what comes back after a crash lies below the log start, and goes again
     }
 }
 

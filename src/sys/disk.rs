@@ -7,6 +7,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
+#[cfg(target_os = "linux")]
+use super::mapping::is_cached;
 use super::sync_many::{SyncMany, SyncMethod};
 use super::sync_point::SyncPoint;
 use crate::sync::Arc;
@@ -88,8 +90,9 @@ pub(crate) trait DiskFile: fmt::Debug + Send + Sync {
     /// longer than it was.
     fn reserve(&self, len: u64) -> io::Result<bool>;
 
-    /// Drops what the system's cache holds of the file, so that the next read comes from the device.
-    fn drop_cache(&self) -> io::Result<()>;
+    /// Drops what the system's cache holds of the file, so that the next read comes from the device. False if something
+    /// stays there: what somebody has mapped does, and on some file systems everything.
+    fn drop_cache(&self) -> io::Result<bool>;
 
     /// The file itself, for mapping it.
     fn as_file(&self) -> &File;
@@ -259,10 +262,18 @@ impl DiskFile for RealFile {
         Ok(false)
     }
 
-    fn drop_cache(&self) -> io::Result<()> {
-        #[cfg(target_os = "linux")]
+    #[cfg(target_os = "linux")]
+    fn drop_cache(&self) -> io::Result<bool> {
+        const TMPFS: i64 = 0x0102_1994; // there is no device behind it
         rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed)?;
-        Ok(())
+        #[allow(clippy::unnecessary_cast, reason = "its type depends on the system")]
+        let is_memory = rustix::fs::fstatfs(&self.0)?.f_type as i64 == TMPFS;
+        Ok(is_memory || !is_cached(&self.0)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn drop_cache(&self) -> io::Result<bool> {
+        Ok(false)
     }
 
     fn as_file(&self) -> &File {
@@ -302,13 +313,8 @@ pub(crate) fn write_atomically(
 }
 
 /// Puts a copy of its first `len` bytes in the place of the file at `path`. Other names of the file, and maps of it, keep
-/// all of its bytes. Durable when it returns.
-pub(crate) fn replace_with_copy(
-    disk: &dyn Disk,
-    path: &Path,
-    len: u64,
-    [content_point, name_point]: [SyncPoint; 2],
-) -> io::Result<()> {
+/// all of its bytes. Durable when the names of its directory are synced.
+pub(crate) fn replace_with_copy(disk: &dyn Disk, path: &Path, len: u64, point: SyncPoint) -> io::Result<()> {
     const PIECE: u64 = 256 * 1024;
     let dir = path.parent().unwrap_or(Path::new("."));
     let beside = dir.join(TEMPORARY);
@@ -323,9 +329,8 @@ pub(crate) fn replace_with_copy(
         copy.write_at(bytes, at)?;
         at += read as u64;
     }
-    copy.sync(content_point)?;
-    disk.rename(&beside, path)?;
-    disk.sync_dir(dir, name_point)
+    copy.sync(point)?;
+    disk.rename(&beside, path)
 }
 
 #[cfg(test)]
@@ -358,6 +363,28 @@ mod tests {
             assert_eq!(file.read_at(&mut content, 0).unwrap(), 10_000);
             assert!(content.starts_with(b"abc") && content[3..].iter().all(|byte| *byte == 0));
         }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    #[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
+    fn what_is_mapped_stays_in_the_cache_and_that_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk::default().open(&dir.path().join("x"), OpenMode::Create).unwrap();
+        file.write_at(&[7; 100_000], 0).unwrap();
+        file.sync(SyncPoint::Commit).unwrap();
+        if !is_cached(file.as_file()).unwrap() {
+            return println!("skipped: this file system has no cache that could be asked");
+        }
+        let mapping = super::super::Mapping::of_whole(&*file, 100_000).unwrap();
+        assert_eq!(mapping.slice(0..100_000).unwrap().iter().map(|byte| u64::from(*byte)).sum::<u64>(), 700_000);
+        let dropped = file.drop_cache().unwrap();
+        drop(mapping);
+        if dropped {
+            return println!("skipped: this file system has no device");
+        }
+        assert!(file.drop_cache().unwrap());
+        assert_eq!(file.read_at(&mut [0; 100], 0).unwrap(), 100);
     }
 
     #[test]

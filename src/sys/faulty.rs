@@ -219,7 +219,7 @@ impl DiskFile for FaultyFile {
         self.file.reserve(len)
     }
 
-    fn drop_cache(&self) -> io::Result<()> {
+    fn drop_cache(&self) -> io::Result<bool> {
         self.file.drop_cache()
     }
 

@@ -28,6 +28,22 @@ pub(crate) struct Mapping {
     published: AtomicU32,
 }
 
+/// Whether the system's cache holds anything of a file.
+#[cfg(target_os = "linux")]
+pub(super) fn is_cached(file: &File) -> io::Result<bool> {
+    let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    if len == 0 {
+        return Ok(false);
+    }
+    // SAFETY: nothing is read through this map, which is gone when the function returns.
+    let map = unsafe { MmapOptions::new().len(len).map(file) }?;
+    let mut pages = vec![0_u8; len.div_ceil(rustix::param::page_size())];
+    // SAFETY: the map begins at a page and has `len` bytes, for whose pages there is one byte each in `pages`; the call
+    // writes these and nothing else.
+    let outcome = unsafe { libc::mincore(map.as_ptr().cast_mut().cast(), len, pages.as_mut_ptr()) };
+    if outcome == 0 { Ok(pages.iter().any(|page| page & 1 == 1)) } else { Err(io::Error::last_os_error()) }
+}
+
 impl Mapping {
     /// Maps `capacity` bytes of `file`, of which `published` are there and final. A capacity beyond the end of the
     /// file reserves address space for growth; it costs no memory.

@@ -48,38 +48,34 @@ sync_points! {
     LeaderEpochs,
     /// Name of the list of leader epochs before a cut: offsets would be given out twice in one epoch.
     LeaderEpochsName,
-    /// Names of segments that were removed: records below the log start would take the space for ever, or a gap be left.
-    RemovedSegment,
     /// Copy of a segment that a backup shares, before it takes the place of the shared one.
     UnsharedSegment,
     /// Name of a copy of a segment that a backup shares, before anything is appended to it.
     UnsharedSegmentName,
     /// Content of the small files of a new partition, before its topic is there.
     PartitionFile,
-    /// Names in the directory of a new partition, its first segment among them, before its topic is there.
-    PartitionFileName,
+    /// Name of the first segment of a log before its checkpoint is written, which would speak of segments that are lost.
+    FirstSegmentName,
     /// Names of the directories of new partitions before their topic is there: it would have lost them.
     PartitionName,
     /// Content of a topic's file before it takes the place of the former one: the topic would have no settings.
     TopicFile,
     /// Name of a topic's file before its creation, change or deletion goes on.
     TopicFileName,
-    /// Removal of the file of a deleted topic: it would be there again, without its partitions.
-    TopicFileRemoved,
     /// Names of the directories of a deleted topic, out of the way of a new one: they would have the new one's name.
     PartitionRenamed,
     /// Removal of partitions whose creation failed, before their topic's file goes: they would be taken for a topic.
     CreationTakenBack,
     /// Content of segments before recovery reads them back: what only the cache holds is no evidence.
     RecoveredSegment,
-    /// Names in the directory of a log that was recovered: what was found there may never have been made durable.
+    /// The copy of a segment that recovery could not read back from the device, before it takes the segment's place.
+    RecoveredCopy,
+    /// Names in the directory of a log that was recovered, copies that took the place of segments among them.
     RecoveredNames,
     /// A file that recovery has cut, before anything is appended: what was cut off would come back behind it.
     CutSegment,
     /// The beginning of a segment whose end was cut off, before it takes the segment's place.
     CutCopy,
-    /// Name of the beginning of a segment whose end was cut off, before anything is appended to it.
-    CutCopyName,
     /// Names of segments that were taken out of the log, before the next one goes and before anything is appended.
     CutNames,
     /// Bytes that are kept in a side file, before they are cut off from their segment.
@@ -104,8 +100,6 @@ sync_points! {
     CleanMarkRemoved,
     /// Content of a file of a backup.
     Backup,
-    /// Names of the files of a backup.
-    BackupName,
     /// Content that another process has written, before its records are shown where only durable ones are.
     FollowedSegment,
     /// Name of a segment that another process has made, before its records are shown where only durable ones are.

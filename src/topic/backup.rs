@@ -44,7 +44,6 @@ impl Topics {
         for topic in self.all().iter().filter(|topic| &**topic.name() != OFFSETS_TOPIC) {
             self.copy_topic(topic, target, &mut report)?;
         }
-        self.place.disk.sync_dir(target, SyncPoint::BackupName).map_err(|error| Error::io("sync", target, error))?;
         Ok(report)
     }
 

@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use thalweg::simulation::{Cut, Survival, SyncPoint};
 
+use crate::kind::Kind;
 use crate::random::Random;
 use crate::state::try_cut;
-use crate::workload::{Kind, Workload};
+use crate::workload::Workload;
 
 /// Threads that try.
 const WORKERS: usize = 2;
@@ -44,7 +45,8 @@ fn cuts(workload: &Workload, seed: u64) -> Vec<Cut> {
     let operations = workload.disk.operations();
     let promises = workload.world.promises();
     let place = |random: &mut Random| match random.below(10) {
-        0..4 if !promises.is_empty() => random.pick(&promises),
+        0..3 if !promises.is_empty() => random.pick(&promises),
+        3 if !promises.is_empty() => random.pick(&promises).saturating_sub(random.below(4)), // or just before
         4 => operations,
         _ => random.below(operations + 1),
     };

@@ -8,16 +8,19 @@
 //! | `THALWEG_POWER_CUTS_CONTROLS` | 400 | states in which a sync that is left out has to be missed |
 //! | `THALWEG_POWER_CUTS_ONLY` | | the syncs that are left out, separated by commas, also those that nobody misses |
 //!
-//! The same seed tries the same states. What every state has to show is in [`world`]: at least what was promised, at most
+//! A failure names its workload, which `THALWEG_POWER_CUTS_SEED` begins with, and its cuts: the same seed tries the same
+//! states. What every state has to show is in [`world`]: at least what was promised, at most
 //! what was sent, no gap, and a log that goes on.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails should fail at once")]
-#![expect(clippy::print_stdout, reason = "the numbers and the seed are the result")]
 
 mod campaign;
 mod controls;
+mod evicted;
 mod failing;
+mod kind;
 mod random;
+mod scripts;
 mod state;
 mod workload;
 mod world;

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use thalweg::simulation::{Cut, SimulatedDisk, Survival, SyncPoint};
+use thalweg::simulation::{Cut, Fault, OperationKind, SimulatedDisk, Survival, SyncPoint};
 use thalweg::{Broker, ConsumerConfig, ProducerConfig, ProducerRecord};
 
 use crate::random::Random;
@@ -29,19 +29,23 @@ fn try_in(workload: &Workload, cut: Cut, to: &Path) -> Result<(), String> {
         let promises_nothing = workload.world.promises_nothing(cut.at);
         return if promises_nothing { Ok(()) } else { Err("the data directory is gone".to_owned()) };
     }
-    let first = Promised { world: &workload.world, at: cut.at };
-    let is_control = workload.switched_off.is_some();
-    let goes_twice = random.percent(if is_control { 100 } else { 35 });
-    first.try_out(workload.switched_off, to, goes_twice.then_some(&mut random))?;
-    let made: Vec<_> = workload.world.backups.iter().filter(|backup| backup.made.acked <= cut.at).collect();
-    for (number, backup) in made.iter().enumerate() {
+    // All are laid out before anything is opened: they may share files.
+    let mut backups = Vec::new();
+    for (number, backup) in workload.world.backups.iter().enumerate().filter(|(_, backup)| backup.made.acked <= cut.at)
+    {
         let to = to.with_file_name(format!("backup-{number}"));
         if !survived.write(&backup.path, &to).unwrap() {
             return Err("a backup is gone".to_owned());
         }
+        backups.push((to, backup));
+    }
+    let first = Promised { world: &workload.world, at: cut.at };
+    let goes_twice = random.percent(if workload.switched_off.is_some() { 100 } else { 35 });
+    first.try_out(workload.switched_off, to, goes_twice.then_some(&mut random))?;
+    for (to, backup) in backups {
         let promised = Promised { world: &backup.world, at: usize::MAX };
         let outcome = promised.try_out(workload.switched_off, &to, goes_twice.then_some(&mut random));
-        outcome.map_err(|wrong| format!("backup {number}: {wrong}"))?;
+        outcome.map_err(|wrong| format!("{}: {wrong}", to.display()))?;
     }
     Ok(())
 }
@@ -56,12 +60,22 @@ struct Promised<'a> {
 impl Promised<'_> {
     /// Opens what is left and goes on; with choices, the power is cut once more meanwhile.
     fn try_out(self, off: Option<SyncPoint>, dir: &Path, again: Option<&mut Random>) -> Result<(), String> {
-        let disk = workload::disk(off);
-        let is_closed = self.world.is_closed(self.at);
+        let (disk, mut is_closed) = (workload::disk(off), self.world.is_closed(self.at));
+        let mut again = again;
+        if off.is_none()
+            && let Some(random) = again.as_mut()
+            && random.percent(40)
+        {
+            fail_to_open(&disk, dir, random);
+            is_closed = false;
+        }
         let (next, opened) = self.open_and_go_on(&disk, dir, is_closed)?;
         let Some(random) = again else { return Ok(()) };
-        let operations = if random.percent(40) { opened } else { disk.operations() };
-        let at = random.below(operations + 1);
+        let at = match random.below(4) {
+            0 => random.below(opened + 1),
+            1 => opened.saturating_sub(random.below(6)),
+            _ => random.below(disk.operations() + 1),
+        };
         let survival = if random.percent(60) { Survival::Some } else { random.pick(Survival::ALL) };
         let cut = Cut { at, survival, seed: random.next() };
         let after = dir.with_extension("again");
@@ -99,6 +113,24 @@ impl Promised<'_> {
         world.check(usize::MAX, &broker).map_err(|wrong| format!("opened once more: {wrong}"))?;
         Ok((world, opened))
     }
+}
+
+/// Something fails while it is opened; what was done by then stays.
+fn fail_to_open(disk: &SimulatedDisk, dir: &Path, random: &mut Random) {
+    const EIO: i32 = 5;
+    const ENOSPC: i32 = 28;
+    let kinds = [OperationKind::Create, OperationKind::Write, OperationKind::SetLen, OperationKind::Rename];
+    let (kind, errno) = match random.below(3) {
+        0 => (OperationKind::Sync, EIO),
+        1 => (OperationKind::SyncDir, EIO),
+        _ => (random.pick(&kinds), ENOSPC),
+    };
+    let fault = Fault::of(kind).after(random.below(4)).errno(errno);
+    disk.fail(if random.percent(50) { fault } else { fault.for_ever() });
+    if let Ok(broker) = disk.open_broker(dir, broker_config()) {
+        disk.kill_broker(broker);
+    }
+    disk.heal();
 }
 
 /// A record in every partition, and a commit.

@@ -10,6 +10,7 @@ use thalweg::{
     TopicPartition,
 };
 
+use crate::kind::{Kind, Step};
 use crate::random::Random;
 use crate::world::{Backup, Event, GROUP, Topic, World};
 
@@ -17,6 +18,7 @@ const MS: Duration = Duration::from_millis(1);
 
 /// A broker at work.
 pub(crate) struct Workload {
+    kind: Kind,
     pub(crate) disk: SimulatedDisk,
     /// On this disk and on those after it.
     pub(crate) switched_off: Option<SyncPoint>,
@@ -27,95 +29,6 @@ pub(crate) struct Workload {
     /// Sent and not waited for: topic, partition, acknowledgement.
     pending: Vec<(TopicPartition, Ack)>,
     count: usize,
-}
-
-/// What an application does.
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    Send,
-    SendMany,
-    SendAsync,
-    Settle,
-    Flush,
-    Timers,
-    Retain,
-    DeleteRecords,
-    Commit,
-    CreateTopic,
-    DeleteTopic,
-    AlterTopic,
-    CreatePartitions,
-    BackUp,
-    Reopen,
-    Kill,
-    Tick,
-    Starve,
-    Large,
-}
-
-/// What it does most of the time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Everything.
-    Mixed,
-    /// Topics come and go.
-    Topics,
-    /// The process is killed again and again.
-    Kills,
-    /// It is closed and opened again and again.
-    Reopens,
-    /// Backups are made and used.
-    Backups,
-    /// No file can be created at times.
-    Starved,
-    /// Much is written to a segment that is not full.
-    Large,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Kind; 7] =
-        [Kind::Mixed, Kind::Topics, Kind::Kills, Kind::Reopens, Kind::Backups, Kind::Starved, Kind::Large];
-
-    /// Each step, and how often it is taken.
-    fn steps(self) -> &'static [(Step, usize)] {
-        use Step::*;
-        match self {
-            Kind::Mixed => &[
-                (Send, 30),
-                (SendMany, 12),
-                (SendAsync, 13),
-                (Settle, 6),
-                (Flush, 8),
-                (Timers, 4),
-                (Retain, 3),
-                (DeleteRecords, 4),
-                (Commit, 6),
-                (CreateTopic, 2),
-                (DeleteTopic, 2),
-                (AlterTopic, 2),
-                (CreatePartitions, 2),
-                (BackUp, 1),
-                (Reopen, 2),
-                (Kill, 2),
-                (Tick, 1),
-            ],
-            Kind::Topics => &[
-                (Send, 20),
-                (CreateTopic, 25),
-                (DeleteTopic, 15),
-                (AlterTopic, 10),
-                (CreatePartitions, 15),
-                (Commit, 5),
-                (Reopen, 5),
-                (Kill, 5),
-            ],
-            Kind::Kills => &[(Send, 10), (SendAsync, 50), (Timers, 15), (Commit, 5), (Flush, 3), (Kill, 15)],
-            Kind::Reopens => &[(Send, 20), (SendMany, 15), (SendAsync, 10), (Commit, 20), (Reopen, 15), (Kill, 2)],
-            Kind::Backups => &[(Send, 20), (SendMany, 10), (Commit, 5), (BackUp, 10), (Flush, 10), (Reopen, 10)],
-            Kind::Starved => &[(Send, 20), (SendMany, 15), (Starve, 20), (Commit, 5), (Kill, 5)],
-            Kind::Large => &[(Large, 10), (Send, 20), (Commit, 5), (Tick, 10)],
-        }
-    }
 }
 
 /// A disk on which syncs of one point do nothing.
@@ -136,9 +49,10 @@ fn producer(broker: &Broker) -> Producer {
 }
 
 impl Workload {
-    /// Does `steps` things in `dir`.
-    pub(crate) fn run(switched_off: Option<SyncPoint>, dir: &Path, seed: u64, (kind, steps): (Kind, usize)) -> Self {
+    /// A new broker in `dir`.
+    pub(crate) fn begin(switched_off: Option<SyncPoint>, dir: &Path, seed: u64, kind: Kind) -> Self {
         let mut workload = Workload {
+            kind,
             disk: disk(switched_off),
             switched_off,
             dir: dir.to_owned(),
@@ -150,18 +64,17 @@ impl Workload {
         };
         workload.reopen();
         Background::of(workload.broker()).create_offsets_topic(1).unwrap();
+        workload
+    }
+
+    /// Does `steps` things in `dir`.
+    pub(crate) fn run(switched_off: Option<SyncPoint>, dir: &Path, seed: u64, (kind, steps): (Kind, usize)) -> Self {
+        let mut workload = Workload::begin(switched_off, dir, seed, kind);
         for _ in 0..1 + workload.random.below(2) {
             workload.create_topic();
         }
-        let weights: usize = kind.steps().iter().map(|(_, weight)| weight).sum();
         for _ in 0..steps {
-            let mut at = workload.random.below(weights);
-            let is_next = |(_, weight): &&(Step, usize)| {
-                let is_next = at < *weight;
-                at = at.wrapping_sub(*weight);
-                is_next
-            };
-            let step = kind.steps().iter().find(is_next).unwrap().0;
+            let step = kind.pick(&mut workload.random);
             workload.step(step);
         }
         if workload.random.percent(50) {
@@ -172,7 +85,7 @@ impl Workload {
         workload
     }
 
-    fn broker(&self) -> &Broker {
+    pub(crate) fn broker(&self) -> &Broker {
         &self.open.as_ref().unwrap().0
     }
 
@@ -255,23 +168,28 @@ impl Workload {
     fn send(&mut self, count: usize, waits: bool) {
         let Some(name) = self.pick_partition() else { return };
         for _ in 0..count {
-            self.count += 1;
             let padding = if self.random.percent(10) { self.random.below(1500) } else { self.random.below(60) };
-            let value: Arc<str> = format!("{name} {} {}", self.count, "x".repeat(padding)).into();
-            let began = self.now();
-            let record = ProducerRecord::new(name.topic(), &*value).partition(name.partition());
-            let ack = self.producer().send(record).unwrap();
-            let number = name.partition() as usize;
-            self.topic(name.topic()).logs[number].sent.push((began, value));
-            self.pending.push((name.clone(), ack));
+            self.send_to(&name, padding);
         }
         if waits {
             self.settle();
         }
     }
 
+    /// A record with a value of `padding` bytes and some.
+    pub(crate) fn send_to(&mut self, name: &TopicPartition, padding: usize) {
+        self.count += 1;
+        let value: Arc<str> = format!("{name} {} {}", self.count, "x".repeat(padding)).into();
+        let began = self.now();
+        let record = ProducerRecord::new(name.topic(), &*value).partition(name.partition());
+        let ack = self.producer().send(record).unwrap();
+        let number = name.partition() as usize;
+        self.topic(name.topic()).logs[number].sent.push((began, value));
+        self.pending.push((name.clone(), ack));
+    }
+
     /// Waits for all that was sent.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for (name, ack) in std::mem::take(&mut self.pending) {
             let metadata = ack.wait().unwrap();
             let now = self.now();
@@ -281,7 +199,7 @@ impl Workload {
         }
     }
 
-    fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         Background::of(self.broker()).flush();
         let now = self.now();
         let (broker, _) = self.open.as_ref().unwrap();
@@ -293,7 +211,7 @@ impl Workload {
         }
     }
 
-    fn run_timers(&mut self) {
+    pub(crate) fn run_timers(&mut self) {
         self.disk.clock().advance(20 * MS);
         Background::of(self.broker()).run_timers();
     }
@@ -343,12 +261,13 @@ impl Workload {
     }
 
     fn config(&mut self) -> TopicConfig {
-        let random = &mut self.random;
+        let (kind, random) = (self.kind, &mut self.random);
         let durability = random.pick(&[Durability::Fsync, Durability::Fsync, Durability::Interval, Durability::Os]);
+        let durability = if kind == Kind::Kills { Durability::Fsync } else { durability };
         let config = TopicConfig::new()
             .durability(durability)
             .preallocate(random.percent(40))
-            .internal_segment_bytes(random.pick(&[2000, 4000, 20_000]))
+            .internal_segment_bytes(random.pick(if kind == Kind::Kills { &[2000] } else { &[2000, 4000, 20_000] }))
             .index_interval_bytes(random.pick(&[0, 500, 4096]));
         match random.below(3) {
             0 => config.retention_bytes(Some(6000)),
@@ -361,6 +280,10 @@ impl Workload {
         let free = ["a", "b", "c"].into_iter().find(|name| self.world.live().all(|topic| topic.name != *name));
         let Some(name) = free else { return };
         let (partitions, config) = (1 + self.random.below(2) as i32, self.config());
+        self.create_topic_as(name, partitions, config);
+    }
+
+    pub(crate) fn create_topic_as(&mut self, name: &str, partitions: i32, config: TopicConfig) {
         let began = self.now();
         self.broker().create_topic(name, partitions, config.clone()).unwrap();
         let created = Event { began, acked: self.now() };
@@ -369,11 +292,15 @@ impl Workload {
 
     fn delete_topic(&mut self) {
         let Some(name) = self.pick_topic() else { return };
+        self.delete_topic_named(&name);
+    }
+
+    pub(crate) fn delete_topic_named(&mut self, name: &str) {
         self.settle();
         let began = self.now();
-        self.broker().delete_topic(&name).unwrap();
+        self.broker().delete_topic(name).unwrap();
         let acked = self.now();
-        self.topic(&name).deleted = Some(Event { began, acked });
+        self.topic(name).deleted = Some(Event { began, acked });
     }
 
     fn alter_topic(&mut self) {
@@ -400,7 +327,7 @@ impl Workload {
         topic.logs.resize_with(count, Default::default);
     }
 
-    fn back_up(&mut self) {
+    pub(crate) fn back_up(&mut self) {
         let path = self.dir.with_file_name(format!("backup-{}", self.world.backups.len()));
         let mut world = World { topics: self.world.live().cloned().collect(), ..World::default() };
         let (broker, _) = self.open.as_ref().unwrap();
@@ -458,7 +385,7 @@ impl Workload {
         Background::of(self.broker()).tick();
     }
 
-    fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.settle();
         let (broker, producer) = self.open.take().unwrap();
         drop(producer);
@@ -471,7 +398,7 @@ impl Workload {
     }
 
     /// The process ends as it is; what it has written stays in the cache.
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let (broker, producer) = self.open.take().unwrap();
         self.disk.kill();
         self.pending.clear();
@@ -480,7 +407,7 @@ impl Workload {
         self.disk.restart();
     }
 
-    fn reopen(&mut self) {
+    pub(crate) fn reopen(&mut self) {
         let now = self.now();
         if let Some((_, reopened)) = self.world.closed.last_mut() {
             *reopened = now.min(*reopened);

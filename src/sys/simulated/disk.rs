@@ -79,6 +79,16 @@ impl SimulatedDisk {
         Ok(())
     }
 
+    /// Another process opens a file and syncs it: what failed to be written back before, it is told, and nobody who comes
+    /// later.
+    ///
+    /// # Errors
+    ///
+    /// What it is told.
+    pub fn sync_elsewhere(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        Disk::open(self, path.as_ref(), OpenMode::Read)?.sync(SyncPoint::FollowedSegment)
+    }
+
     /// Syncs of this point do nothing from now on, and succeed: a test that still passes does not show that the sync is
     /// needed.
     pub fn switch_off(&self, point: SyncPoint) {

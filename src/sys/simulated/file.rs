@@ -169,23 +169,23 @@ impl DiskFile for SimulatedFile {
         }
     }
 
-    fn drop_cache(&self) -> io::Result<()> {
+    fn drop_cache(&self) -> io::Result<bool> {
         let mut state = self.state.lock();
         state.meet(OperationKind::DropCache).map_err(|failed| failed.error)?;
         let is_pinned = state.cache_is_pinned && state.node(self.inode).is_some_and(|node| node.is_mapped);
         if state.keeps_cache || is_pinned {
-            return Ok(());
+            return Ok(state.keeps_cache); // a control claims to have done it
         }
         let on_device = state.device.file(self.inode).map(|content| content.drop_cache()).unwrap_or_default();
         if on_device.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         for (pos, bytes) in on_device {
             self.file.write_at(&bytes, pos)?;
         }
         let operation = Operation::new("drop cache", &self.path);
         state.note(Change::DropCache { inode: self.inode }, operation);
-        Ok(())
+        Ok(true)
     }
 
     fn as_file(&self) -> &File {
