@@ -47,6 +47,9 @@
 //! is turned off. Damage in one partition keeps no other from opening, and [`RecoveryReport`] says what was found and
 //! cut; damage that no crash explains is dealt with as [`OnCorruption`] says.
 //!
+//! [`manual::durability`] numbers the promises, names the tests that defend them, and says what an application sees and has
+//! to do when something fails.
+//!
 //! # What this version does not do
 //!
 //! A group has one member at a time. Nothing is compacted: the internal topic of committed offsets grows, if slowly.
@@ -77,6 +80,7 @@ mod error;
 pub mod fuzzing;
 mod group;
 mod log;
+pub mod manual;
 mod producer;
 mod record;
 mod segment;

@@ -15,7 +15,7 @@ const LEVELS: &[&[&str]] = &[
     &["group"],
     &["broker", "check"],
     &["producer", "consumer"],
-    &["fuzzing", "simulation"],
+    &["fuzzing", "manual", "simulation"],
 ];
 
 /// Level 0 has its own order: what the left side may use of it.

@@ -227,6 +227,7 @@ mod tests {
         assert_eq!(committed(broker, "t"), Some(7));
     }
 
+    /// Defends D8.
     #[test]
     fn a_creation_that_fails_anywhere_is_whole_or_never_was() {
         let create = |broker: &Broker| broker.create_topic("t", 2, TopicConfig::new()).map(drop);
@@ -246,6 +247,7 @@ mod tests {
         );
     }
 
+    /// Defends D8.
     #[test]
     fn settings_whose_change_fails_anywhere_are_the_old_or_the_new_ones() {
         let new = || TopicConfig::new().max_message_bytes(54_321).retention_bytes(Some(1 << 30));
@@ -263,6 +265,7 @@ mod tests {
         );
     }
 
+    /// Defends D8.
     #[test]
     fn partitions_whose_creation_fails_anywhere_are_all_there_or_none() {
         fail_everywhere(
@@ -281,6 +284,7 @@ mod tests {
         );
     }
 
+    /// Defends D8.
     #[test]
     fn a_topic_whose_deletion_fails_anywhere_is_there_or_gone() {
         fail_everywhere(

@@ -288,6 +288,7 @@ mod tests {
         broker.consumer(config.enable_auto_commit(false)).unwrap()
     }
 
+    /// Defends D7.
     #[test]
     fn an_offset_that_cannot_be_set_back_keeps_the_broker_from_opening() {
         let dir = tempfile::tempdir().unwrap();

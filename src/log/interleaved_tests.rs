@@ -350,6 +350,7 @@ fn sealing_a_removed_segment_harms_nobody() {
     assert!(sealed.is_ok(), "the log fails for ever: {sealed:?}");
 }
 
+/// Defends D4.
 #[test]
 fn a_follower_syncs_finished_segments_before_it_shows_them() {
     let dir = tempfile::tempdir().unwrap();
@@ -442,6 +443,7 @@ fn a_close_behind_a_checkpoint_writes_the_indexes() {
     assert!(len > 0, "{len}");
 }
 
+/// Defends D16.
 #[test]
 fn refused_damage_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();

@@ -159,6 +159,8 @@ fn a_kill_at_any_moment_loses_nothing_and_reports_nothing() {
 }
 
 /// The process ends at every single operation that changes something.
+///
+/// Defends D1.
 #[test]
 fn an_end_at_any_operation_keeps_what_was_promised() {
     let mut ends = 0;
@@ -226,6 +228,7 @@ fn a_file_system_without_the_means_does_without() {
     check_values(&log, 8);
 }
 
+/// Defends D12 and D15.
 #[test]
 fn a_failed_write_gives_its_room_back_and_its_bytes_do_not_come_again() {
     let dir = tempfile::tempdir().unwrap();

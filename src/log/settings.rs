@@ -132,6 +132,7 @@ mod tests {
         assert_eq!(visible(&log), (21, 21));
     }
 
+    /// Defends D4.
     #[test]
     fn what_was_seen_stays_and_what_comes_waits_when_syncs_are_promised() {
         let dir = tempfile::tempdir().unwrap();

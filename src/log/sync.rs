@@ -12,7 +12,7 @@ use std::io;
 use super::log::{Log, sync_failed};
 use crate::error::{Error, Result};
 use crate::segment::{End, Segment};
-use crate::sync::{Arc, AtomicUsize, OnceLock, Ordering};
+use crate::sync::{Arc, AtomicI64, AtomicUsize, OnceLock, Ordering};
 use crate::sys::{SyncPoint, is_out_of_handles};
 use crate::types::Offset;
 
@@ -28,8 +28,10 @@ pub(super) struct SyncGroups {
 /// Those for whom one sync is done.
 #[derive(Debug, Default)]
 struct SyncGroup {
-    /// Number of members, without the leader. Raised under the lock of the groups.
+    /// Number of members, without the leader.
     members: AtomicUsize,
+    /// End of what the sync makes durable, once it has begun. A stale value costs one more sync.
+    covers: AtomicI64,
     /// Where they wait for the end of the sync, a few each: see [`wait`](SyncGroup::wait).
     ended: [OnceLock<()>; PLACES],
     /// Set when the leader of the next group need not wait any longer: its turn has come, or somebody took it over and has
@@ -44,11 +46,12 @@ const PLACES: usize = 15;
 const MEMBERS_OF_PLACE: usize = 8;
 
 impl SyncGroup {
-    /// Waits until the sync has ended, as the member of this number.
+    /// Waits until the sync has ended, as one more member.
     ///
     /// To wake a thread that sleeps on an idle processor takes longer than that thread has to do: one that wakes all the
     /// others would be all that runs. So the first members wake those behind them, in the order of a heap.
-    fn wait(&self, number: usize) {
+    fn wait(&self) {
+        let number = self.members.fetch_add(1, Ordering::Relaxed);
         let place = (number / MEMBERS_OF_PLACE).min(PLACES - 1);
         if let Some(ended) = self.ended.get(place) {
             ended.wait();
@@ -78,7 +81,7 @@ impl Log {
     pub(crate) fn sync_to(&self, target: Offset) -> Result<()> {
         let target = target.min(self.view.load().log_end()); // nobody can make more durable than there is
         while self.durable() < target {
-            self.sync_after(|| {}, || false)?;
+            self.sync_after(Some(target), || {}, || false)?;
         }
         Ok(())
     }
@@ -87,16 +90,27 @@ impl Log {
     /// the log tell what came of it. If it is done here, `write` is called before: what it appends is covered, too. And
     /// `hand_over` is called afterwards if the next group has formed: it returns whether somebody will take it over.
     ///
+    /// With a `target`, the sync that is under way will do, if that covers it.
+    ///
     /// # Errors
     ///
     /// As [`sync_to`](Log::sync_to), of a sync that was done here.
-    pub(crate) fn sync_after(&self, write: impl FnOnce(), hand_over: impl FnOnce() -> bool) -> Result<()> {
+    pub(crate) fn sync_after(
+        &self,
+        target: Option<Offset>,
+        write: impl FnOnce(),
+        hand_over: impl FnOnce() -> bool,
+    ) -> Result<()> {
         self.check_failure()?;
         let mut groups = self.sync_groups.lock();
-        if let Some(group) = groups.forming.clone() {
-            let number = group.members.fetch_add(1, Ordering::Relaxed);
+        let covers = |group: &&Arc<SyncGroup>| {
+            let is_under_way =
+                group.released.get().is_none() && group.ended.first().is_some_and(|ended| ended.get().is_none());
+            is_under_way && target.is_some_and(|target| target <= group.covers.load(Ordering::Relaxed))
+        };
+        if let Some(group) = groups.closed.as_ref().filter(covers).or(groups.forming.as_ref()).cloned() {
             drop(groups);
-            group.wait(number);
+            group.wait();
             return Ok(());
         }
         let group = Arc::new(SyncGroup::default());
@@ -205,7 +219,13 @@ impl<'a> Turn<'a> {
     /// As [`Log::sync_to`].
     pub(crate) fn sync(&self) -> Result<()> {
         self.log.check_failure()?;
+        self.begin();
         if self.log.is_all_durable() { Ok(()) } else { self.log.sync_written() }
+    }
+
+    /// The sync begins: what is written now will be durable.
+    pub(super) fn begin(&self) {
+        self.group.covers.store(self.log.view.load().log_end(), Ordering::Relaxed);
     }
 
     /// Wakes the members of the group. If the next one has formed, `hand_over` is asked whether somebody takes it over;
@@ -233,7 +253,7 @@ impl Drop for Turn<'_> {
             self.log.fail(Error::storage("a sync panicked: nothing more is accepted; open the broker again"));
             let _ = self.group.released.set(());
         }
-        let members = self.group.members.load(Ordering::Relaxed); // nobody joins a closed group
+        let members = self.group.members.load(Ordering::Relaxed); // who joins now is woken by those before
         let released = self.former.as_ref().is_some_and(|former| former.released.set(()).is_ok());
         if !released || members <= MEMBERS_OF_PLACE {
             self.group.end();

@@ -11,6 +11,7 @@ impl Log {
     /// Makes durable what is written now in all logs whose turns these are: as [`Turn::sync`] does for each of them, at the
     /// same time. One result per turn, in their order.
     pub(crate) fn sync_together(turns: &[Turn<'_>]) -> Vec<Result<()>> {
+        turns.iter().for_each(Turn::begin);
         let segments: Vec<_> = turns.iter().map(|turn| turn.log().only_unsynced()).collect();
         let together: Vec<_> = segments.iter().flatten().cloned().collect();
         let Some(first) = turns.first().filter(|_| together.len() > 1) else {

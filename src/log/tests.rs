@@ -60,6 +60,7 @@ fn fsync() -> TopicConfig {
     TopicConfig::new().durability(Durability::Fsync)
 }
 
+/// Defends D4.
 #[test]
 fn readers_see_a_record_only_when_it_is_durable() {
     let dir = tempfile::tempdir().unwrap();
@@ -178,6 +179,7 @@ fn no_gap_in_own_records_after_an_import() {
     assert_eq!(values(&log).len() as Offset, log.log_end());
 }
 
+/// Defends D9.
 #[test]
 fn records_can_be_deleted_on_a_full_disk() {
     let dir = tempfile::tempdir().unwrap();
@@ -209,6 +211,7 @@ fn where_there_is_no_room_for_a_new_segment_the_others_go_first() {
     assert_eq!((log.log_start(), log.size(), log.place.usage.bytes()), (10, 0, 0));
 }
 
+/// Defends D9.
 #[test]
 fn a_log_start_that_cannot_be_written_does_not_move() {
     let dir = tempfile::tempdir().unwrap();
@@ -243,6 +246,7 @@ fn what_a_crash_leaves_of_removed_segments_goes_with_the_next_run() {
     assert_eq!(values(&log).len(), 5);
 }
 
+/// Defends D10.
 #[test]
 fn a_failed_sync_is_not_tried_again_by_sealing() {
     let dir = tempfile::tempdir().unwrap();
@@ -319,6 +323,7 @@ fn a_roll_that_fails_leaves_no_file_that_would_hide_records() {
     }
 }
 
+/// Defends D10.
 #[test]
 fn after_a_failed_sync_nothing_is_acknowledged_and_what_was_visible_stays() {
     let dir = tempfile::tempdir().unwrap();
@@ -341,6 +346,7 @@ fn after_a_failed_sync_nothing_is_acknowledged_and_what_was_visible_stays() {
     append(&log, &[b"again"]).unwrap();
 }
 
+/// Defends D11 and D12.
 #[test]
 fn a_failed_write_is_undone_and_the_next_one_takes_its_place() {
     let dir = tempfile::tempdir().unwrap();
@@ -408,6 +414,7 @@ fn those_who_wait_share_a_sync() {
     assert_eq!(faults.syncs.load(Ordering::SeqCst) - before, 2, "one for the first, one for all the others");
 }
 
+/// Defends D10.
 #[test]
 fn a_failed_sync_fails_all_who_wait_for_it() {
     let dir = tempfile::tempdir().unwrap();

@@ -391,6 +391,7 @@ mod tests {
         assert_eq!(file.append(b"!").unwrap(), 11);
     }
 
+    /// Defends D15.
     #[test]
     fn room_is_never_what_stood_behind_the_end() {
         let dir = tempfile::tempdir().unwrap();

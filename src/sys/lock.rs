@@ -76,6 +76,7 @@ mod tests {
         drop(copy);
     }
 
+    /// Defends D18.
     #[test]
     fn a_second_owner_is_refused_and_told_the_pid() {
         let dir = tempfile::tempdir().unwrap();

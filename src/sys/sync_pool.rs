@@ -188,6 +188,7 @@ mod tests {
         assert!(results.len() == files.len() && results.iter().all(Result::is_ok));
     }
 
+    /// Defends D10.
     #[test]
     fn a_panic_is_the_error_of_its_file() {
         let pool = SyncPool::default();

@@ -322,7 +322,7 @@ impl Partition {
                 queued.push(Arc::downgrade(batches));
             }
         }
-        self.after_sync(log.sync_after(|| self.write_queued(), || self.flusher.committer.request(self)))
+        self.after_sync(log.sync_after(None, || self.write_queued(), || self.flusher.committer.request(self)))
     }
 
     /// Writes the batches that wait for a sync.
@@ -337,7 +337,7 @@ impl Partition {
         let log = self.log()?;
         let target = target.min(log.log_end()); // nobody can make more durable than there is
         while log.durable() < target {
-            let synced = log.sync_after(|| self.write_queued(), || self.flusher.committer.request(self));
+            let synced = log.sync_after(Some(target), || self.write_queued(), || self.flusher.committer.request(self));
             self.after_sync(synced)?;
         }
         Ok(())

@@ -64,6 +64,7 @@ fn retention_goes_by_the_new_settings() {
     assert!(matches!(refused.kind(), ErrorKind::InvalidRecord { .. }), "{refused}");
 }
 
+/// Defends D5.
 #[test]
 fn an_acknowledgement_keeps_the_promise_of_the_time_when_it_comes() {
     let store = Store::new();

@@ -40,6 +40,7 @@ fn copy_of(broker: &Broker) -> (tempfile::TempDir, std::path::PathBuf, Checkpoin
     (dir, target, report)
 }
 
+/// Defends D17.
 #[test]
 fn a_copy_has_what_was_there_and_goes_its_own_way() {
     let store = Store::new();
@@ -124,6 +125,7 @@ impl Drop for StopAtTheEnd<'_> {
     }
 }
 
+/// Defends D17.
 #[test]
 fn copies_under_load_are_prefixes_whose_commits_are_covered() {
     for durability in [Durability::Os, Durability::Fsync] {
@@ -243,6 +245,7 @@ fn lose_from(directory: &Path, bases: &[Offset], lost: std::ops::Range<usize>) {
     }
 }
 
+/// Defends D17.
 #[test]
 fn a_directory_and_its_backup_do_not_change_each_other() {
     let changes: [Change; 4] = [

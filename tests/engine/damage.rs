@@ -46,6 +46,7 @@ fn read_everything(partition: &Partition, end: i64) -> Result<usize> {
     Ok(errors)
 }
 
+/// Defends D6.
 #[test]
 fn no_flipped_bit_gives_a_wrong_record() {
     const COUNT: i64 = 20;

@@ -188,6 +188,7 @@ fn automatic_commits_are_of_what_earlier_polls_returned() {
     assert_eq!(committed(&broker, "g"), Some(2), "unsubscribe commits nothing");
 }
 
+/// Defends D7.
 #[test]
 fn a_committed_offset_behind_a_lost_tail_is_set_back_to_the_end() {
     let store = Store::new();

@@ -130,6 +130,7 @@ fn a_batch_that_claims_fewer_records_hides_none_behind_it() {
     }
 }
 
+/// Defends D7.
 #[test]
 fn a_committed_offset_is_set_back_where_a_durable_end_was_cut() {
     let store = store(OnCorruption::Truncate);

@@ -57,6 +57,7 @@ fn a_directory_that_may_not_be_written_is_refused() {
     assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error}");
 }
 
+/// Defends D18.
 #[test]
 fn a_directory_is_open_once_and_the_pid_is_told() {
     let store = Store::new();
@@ -78,6 +79,7 @@ fn a_foreign_directory_is_left_as_it_is() {
     assert_eq!(fs::read_dir(store.dir.path()).unwrap().count(), 1);
 }
 
+/// Defends D14.
 #[test]
 fn a_first_open_that_was_cut_short_does_not_count() {
     let store = Store::new();
@@ -86,6 +88,7 @@ fn a_first_open_that_was_cut_short_does_not_count() {
     assert!(store.open().recovery().created);
 }
 
+/// Defends D13.
 #[test]
 fn a_close_makes_everything_durable_and_the_next_open_scans_nothing() {
     let store = Store::new();
@@ -124,6 +127,7 @@ fn after_an_unclean_end_the_log_is_walked_and_goes_on() {
     assert_eq!(all_values(&broker).len(), 51);
 }
 
+/// Defends D6 and D15.
 #[test]
 fn a_torn_tail_is_cut_and_reported_at_every_length() {
     let store = Store::new();
@@ -222,6 +226,7 @@ fn a_tear_before_the_last_segment_ends_the_log_there() {
     assert!(cut.bytes > behind);
 }
 
+/// Defends D6.
 #[test]
 fn a_segment_that_ends_too_early_leaves_no_gap() {
     let store = with_first_checkpoint();
@@ -267,6 +272,7 @@ fn a_second_recovery_keeps_the_first_side_file() {
     }
 }
 
+/// Defends D14.
 #[test]
 fn a_recovery_that_was_cut_short_goes_on() {
     let store = with_first_checkpoint();
@@ -429,6 +435,7 @@ fn a_log_that_is_not_what_the_checkpoint_says_is_walked_after_a_clean_close() {
     assert_eq!(fs::metadata(store.file(LOG)).unwrap().len(), content.len() as u64 - 1, "nothing was cut");
 }
 
+/// Defends D16.
 #[test]
 fn damage_in_one_partition_leaves_the_others_working() {
     let store = Store::new();

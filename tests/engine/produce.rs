@@ -27,6 +27,7 @@ fn an_acknowledgement_tells_partition_offset_timestamp_and_durability() {
     }
 }
 
+/// Defends D5.
 #[test]
 fn each_durability_mode_is_reported_as_what_was_reached() {
     for mode in [Durability::Os, Durability::Interval, Durability::Fsync] {
@@ -114,6 +115,7 @@ fn order_is_kept_per_partition_and_thread() {
     }
 }
 
+/// Defends D12.
 #[test]
 fn what_a_topic_refuses_comes_with_the_acknowledgement_and_harms_no_other_record() {
     let store = Store::new();

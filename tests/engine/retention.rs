@@ -29,6 +29,7 @@ fn with_records(store: &Store, config: TopicConfig) -> Broker {
     broker
 }
 
+/// Defends D9.
 #[test]
 fn deleted_records_are_gone_and_stay_gone() {
     let store = Store::new();

@@ -44,6 +44,7 @@ fn assert_full(error: &thalweg::Error, broker: &Broker) {
     assert!(error.is_retriable() && error.to_string().contains("store.max.bytes"), "{error}");
 }
 
+/// Defends D12.
 #[test]
 fn a_record_without_room_is_refused_until_records_are_deleted() {
     let store = Store::new();

@@ -15,6 +15,7 @@ use thalweg::{
     ProducerRecord, RecordMetadata, TopicConfig, TopicPartition,
 };
 
+/// Defends D1 and D10.
 #[test]
 fn what_was_synced_is_there_and_nothing_more_is_acknowledged() {
     for (has_journal, preallocate) in [(true, false), (true, true), (false, false), (false, true)] {
@@ -87,6 +88,8 @@ fn a_device_that_has_less_room_than_it_promised_is_noticed_by_the_sync() {
 }
 
 /// In mode `interval` the sync in the background is the first to notice.
+///
+/// Defends D2.
 #[test]
 fn a_sync_in_the_background_that_fails_ends_the_acknowledgements() {
     let Some(device) = mount(true) else { return };
@@ -108,6 +111,8 @@ fn a_sync_in_the_background_that_fails_ends_the_acknowledgements() {
 }
 
 /// Mode `os` promises nothing about the device, but the close does.
+///
+/// Defends D13.
 #[test]
 fn a_close_whose_sync_fails_is_no_close_in_order() {
     for has_journal in [true, false] {

@@ -17,16 +17,19 @@ use thalweg::{
 /// Room for the records of a test.
 const ROOM: u64 = 2 << 20;
 
+/// Defends D11.
 #[test]
 fn tmpfs() {
     everything_on(FileSystem::Tmpfs);
 }
 
+/// Defends D11.
 #[test]
 fn ext4() {
     everything_on(FileSystem::Ext4);
 }
 
+/// Defends D11.
 #[test]
 fn xfs() {
     everything_on(FileSystem::Xfs);

@@ -18,6 +18,7 @@ use look::Outcome;
 use mutation::{Extent, is_root};
 use thalweg::OnCorruption;
 
+/// Defends D6.
 #[test]
 fn no_change_of_a_file_gives_a_wrong_record() {
     let all = std::env::var("THALWEG_MUTATIONS").is_ok_and(|value| value == "all");

@@ -46,6 +46,7 @@ const CHILD: &str = "THALWEG_TEST_CHILD_DIRECTORY";
 const RUN: &str = "THALWEG_TEST_CHILD_RUN";
 const SEED: &str = "THALWEG_TEST_SEED";
 
+/// Defends D3.
 #[test]
 fn nothing_acknowledged_is_lost_by_a_kill() {
     if let Some(directory) = std::env::var_os(CHILD) {

@@ -1,0 +1,4 @@
+//! The manual: chapters for those who run applications on this crate. Documentation only.
+
+#[doc = include_str!("durability.md")]
+pub mod durability {}
