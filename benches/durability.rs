@@ -243,7 +243,7 @@ fn stream(dir: &Path, scale: &Scale, batch_size: usize) -> Target {
     let contestants: Contestants<'_, 1> = vec![
         ("thalweg, os", Box::new(streamed("os", Durability::Os, None))),
         ("thalweg, interval", Box::new(streamed("interval", Durability::Interval, None))),
-        ("thalweg, fsync", Box::new(streamed("fsync", Durability::Fsync, Some(4096)))),
+        ("thalweg, fsync", Box::new(streamed("fsync", Durability::Fsync, Some(16384)))),
         ("thalweg, fsync, detached", Box::new(streamed("detached", Durability::Fsync, None))),
         ("device, one sync", Box::new(bare("one", false))),
         ("device, a sync each MiB", Box::new(bare("each", true))),

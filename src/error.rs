@@ -237,8 +237,11 @@ impl Error {
 
     /// Whether the system said that there is no such file.
     pub(crate) fn is_not_found(&self) -> bool {
-        let source = self.0.source.as_deref().and_then(|source| (source as &dyn StdError).downcast_ref::<io::Error>());
-        source.is_some_and(|source| source.kind() == io::ErrorKind::NotFound)
+        self.io_source().is_some_and(|source| source.kind() == io::ErrorKind::NotFound)
+    }
+
+    fn io_source(&self) -> Option<&io::Error> {
+        self.0.source.as_deref().and_then(|source| (source as &dyn StdError).downcast_ref::<io::Error>())
     }
 
     fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
@@ -266,12 +269,14 @@ impl Error {
         self.0.file_pos
     }
 
-    /// Whether the same call can succeed later without anybody changing its arguments or reopening the broker.
+    /// Whether the same call can succeed later without anybody changing its arguments or reopening the broker: a full disk
+    /// or store, a topic that is not there yet, and what passes by itself, such as a lack of file handles.
     pub fn is_retriable(&self) -> bool {
-        matches!(
-            self.kind(),
-            ErrorKind::StorageFull | ErrorKind::StoreFull { .. } | ErrorKind::UnknownTopicOrPartition { .. }
-        )
+        match self.kind() {
+            ErrorKind::StorageFull | ErrorKind::StoreFull { .. } | ErrorKind::UnknownTopicOrPartition { .. } => true,
+            ErrorKind::Io { .. } => self.io_source().is_some_and(is_passing),
+            _ => false,
+        }
     }
 
     /// Whether the disk failed or holds what it should not.
@@ -312,6 +317,14 @@ impl Error {
             | ErrorKind::NoOffsetForPartition { .. } => -1,
         }
     }
+}
+
+/// Whether an operation failed for want of something that comes back: handles, memory, a moment without a signal.
+fn is_passing(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    let passing = [io::ErrorKind::Interrupted, io::ErrorKind::WouldBlock, io::ErrorKind::OutOfMemory];
+    passing.contains(&error.kind()) || matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 impl fmt::Display for Error {

@@ -221,16 +221,36 @@ fn in_mode_interval_records_are_synced_when_they_are_due() {
         };
         assert_eq!((0..looks).any(look), is_synced);
     }
-    // And once synced, it is there.
+    // And once synced, it is there: if the topic says so, or the record.
+    let os = TopicConfig::new().durability(Durability::Os);
+    for (config, wanted) in [(interval(), Durability::Os), (os, Durability::Interval)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (disk, data) = (SimulatedDisk::new(), dir.path().join("data"));
+        let broker = disk.open_broker(&data, BrokerConfig::new()).unwrap();
+        broker.create_topic("t", 1, config).unwrap();
+        let producer = broker.producer(ProducerConfig::new()).unwrap();
+        (0..10).for_each(|_| assert_eq!(send(&producer, wanted).unwrap().durability, Durability::Interval));
+        assert_eq!(log_end(&after_a_power_cut(&disk, &data)), 0);
+        Background::of(&broker).flush();
+        assert_eq!(log_end(&after_a_power_cut(&disk, &data)), 10);
+    }
+}
+
+/// A record whose sync has failed is not acknowledged later as one that will be synced.
+///
+/// Defends D10.
+#[test]
+fn in_mode_interval_nothing_is_acknowledged_after_a_failed_sync() {
     let dir = tempfile::tempdir().unwrap();
     let (disk, data) = (SimulatedDisk::new(), dir.path().join("data"));
     let broker = disk.open_broker(&data, BrokerConfig::new()).unwrap();
-    broker.create_topic("t", 1, interval()).unwrap();
-    let producer = broker.producer(ProducerConfig::new()).unwrap();
-    (0..10).for_each(|_| drop(send(&producer, Durability::Os).unwrap()));
-    assert_eq!(log_end(&after_a_power_cut(&disk, &data)), 0);
+    broker.create_topic("t", 1, TopicConfig::new().durability(Durability::Interval)).unwrap();
+    let producer = broker.producer(ProducerConfig::new().batch_size(0)).unwrap();
+    let sent = producer.send(ProducerRecord::new("t", "written")).unwrap();
+    disk.fail(Fault::of(OperationKind::Sync));
     Background::of(&broker).flush();
-    assert_eq!(log_end(&after_a_power_cut(&disk, &data)), 10);
+    assert!(matches!(sent.wait().unwrap_err().kind(), ErrorKind::Storage { .. }));
+    assert!(matches!(send(&producer, Durability::Os).unwrap_err().kind(), ErrorKind::Storage { .. }));
 }
 
 /// Handles are missing when the name of a new segment is to be synced: that is no failed sync.

@@ -62,9 +62,12 @@ impl Coordinator {
         let Ok(topic) = coordinator.topics.get(OFFSETS_TOPIC) else { return Ok((coordinator, 0)) };
         for partition in topic.partitions() {
             let replayed = replay(partition, coordinator.machine.get_mut());
-            if let Err(error) = replayed {
-                coordinator.failed.insert(partition.name().partition(), error);
+            let Err(error) = replayed else { continue };
+            if partition.log().is_ok() && !matches!(error.kind(), ErrorKind::CorruptRecord { .. }) {
+                // The next open can read it. To go on without would be to pass over what has to be set back now.
+                return Err(error);
             }
+            coordinator.failed.insert(partition.name().partition(), error);
         }
         let clamped = coordinator.clamp(may_have_lost)?;
         Ok((coordinator, clamped))

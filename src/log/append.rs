@@ -118,8 +118,13 @@ impl Log {
             WriteFailure::Undone(error) => {
                 let error = Error::io("write to the log", &active.path(), error).in_partition(self.partition());
                 *must_roll = !error.is_retriable();
-                // There is no other file to go to when this one is empty: the next would have its name.
-                if *must_roll && file_pos == 0 { self.fail(error) } else { error }
+                if *must_roll && file_pos == 0 {
+                    // There is no other file to go to when this one is empty: the next would have its name.
+                    let reason = "the first write to a segment failed: nothing more is accepted; close the broker and open it \
+                                  again";
+                    return self.fail(Error::storage(reason).at_file(&active.path()).caused_by(error));
+                }
+                error
             }
             WriteFailure::Torn(error) => torn(error),
         }

@@ -79,7 +79,8 @@ impl Checkpoint {
             return Err(io::ErrorKind::StorageFull.into());
         }
         file.write_at(text.as_bytes(), 0)?;
-        file.sync(SyncPoint::CheckpointInPlace)
+        file.sync(SyncPoint::CheckpointInPlace)?;
+        disk.sync_dir(dir, SyncPoint::CheckpointName) // the old one may have got its name just now
     }
 
     /// Reads the file; `None` if it is missing or damaged.

@@ -419,8 +419,8 @@ impl Recovering<'_> {
     fn open_as_stored(&self, place: &SegmentPlace, path: &Path, len: FilePos) -> io::Result<Arc<dyn DiskFile>> {
         let disk = &*place.disk;
         let file = disk.open(path, OpenMode::Write)?;
-        let synced = file.sync(SyncPoint::RecoveredSegment);
-        if file.drop_cache()? && synced.is_ok() {
+        // What could not be synced stays in the cache: with a little luck it is all there, for the copy.
+        if file.sync(SyncPoint::RecoveredSegment).is_ok() && file.drop_cache()? {
             return Ok(file);
         }
         self.place.reserve.with_io(|| replace_with_copy(disk, path, u64::from(len), SyncPoint::RecoveredCopy))?;

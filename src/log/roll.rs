@@ -77,7 +77,12 @@ impl Log {
         let (active, writing) = Segment::create(place, self.room()).map_err(|error| {
             let left_behind = error.kind() == io::ErrorKind::Other;
             let error = Error::io("create the segment", &path, error).in_partition(self.partition());
-            if left_behind { self.fail(error) } else { error }
+            if left_behind {
+                let reason = "a segment could be neither made nor removed: nothing more is accepted; close the broker and open \
+                              it again";
+                return self.fail(Error::storage(reason).at_file(&path).caused_by(error));
+            }
+            error
         })?;
         let active = Arc::new(active);
         if let Some(writing) = &writer.writing {

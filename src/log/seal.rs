@@ -7,7 +7,7 @@ use super::log::{Log, LogPlace};
 use crate::error::{Error, Result};
 use crate::segment::{End, Segment};
 use crate::sync::Ordering;
-use crate::sys::{SyncPoint, is_out_of_handles};
+use crate::sys::SyncPoint;
 use crate::types::{FilePos, Offset};
 
 /// How far to seal.
@@ -142,9 +142,13 @@ impl Log {
             stored => stored,
         };
         stored.map_err(|error| {
-            let is_passing = is_out_of_handles(&error);
-            let error = Error::io("write the checkpoint", &self.place.dir, error).in_partition(self.partition());
-            if is_passing || error.is_retriable() { error } else { self.fail(error) }
+            let refused = Error::io("write the checkpoint", dir, error).in_partition(self.partition());
+            if refused.is_retriable() {
+                return refused;
+            }
+            let reason =
+                "the checkpoint could not be written: nothing more is accepted; close the broker and open it again";
+            self.fail(Error::storage(reason).at_file(dir).caused_by(refused))
         })
     }
 }

@@ -96,7 +96,7 @@ impl Ack {
     }
 
     fn metadata(&self, batch: &SentBatch, appended: Appended) -> Result<RecordMetadata> {
-        let State::Sent { delta, timestamp, .. } = self.state else {
+        let State::Sent { delta, timestamp, wanted, .. } = self.state else {
             return Err(Error::illegal_state("the record was not sent")); // `appended` has returned the reason before
         };
         let partition = &batch.queue.partition;
@@ -104,7 +104,7 @@ impl Ack {
             partition: partition.name().clone(),
             offset: appended.base_offset + Offset::from(delta),
             timestamp: appended.log_append_time.unwrap_or(timestamp),
-            durability: partition.durability_reached(appended.end)?,
+            durability: partition.durability_reached(appended.end, wanted)?,
             durable_offset: partition.log()?.durable(),
         })
     }

@@ -70,8 +70,9 @@ impl<'a> ProducerRecord<'a> {
         self
     }
 
-    /// What the record is to survive before it is acknowledged, where its topic promises less. It changes nothing about
-    /// when consumers see it, and nothing where the topic promises as much.
+    /// What the record is to survive, where its topic promises less: with `Fsync` it is acknowledged after a sync, with
+    /// `Interval` the background syncs it within the topic's flush interval. It changes nothing about when consumers see
+    /// it, and nothing where the topic promises as much.
     ///
     /// ```
     /// # fn main() -> thalweg::Result<()> {

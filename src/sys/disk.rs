@@ -218,20 +218,11 @@ impl DiskFile for RealFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], pos: u64) -> io::Result<usize> {
-        let mut filled = 0;
-        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match self.0.read_at(rest, pos + filled as u64) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(filled)
+        read_full(buffer, pos, |rest, pos| self.0.read_at(rest, pos))
     }
 
     fn write_at(&self, bytes: &[u8], pos: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, pos)
+        write_full(bytes, pos, |rest, pos| self.0.write_at(rest, pos))
     }
 
     fn sync(&self, _point: SyncPoint) -> io::Result<()> {
@@ -278,6 +269,53 @@ impl DiskFile for RealFile {
 
     fn as_file(&self) -> &File {
         &self.0
+    }
+}
+
+/// How often in a row a system that says "not now" is asked again. Files on a local file system never say so; one that
+/// always does must not hang the caller.
+const AGAIN_MAX: usize = 16;
+
+/// Fills `buffer` from `pos` on by as many reads as it takes, and returns how much there was: less only at the end of the
+/// file.
+fn read_full(
+    buffer: &mut [u8],
+    pos: u64,
+    mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+) -> io::Result<usize> {
+    let (mut filled, mut refused) = (0, 0);
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match read(rest, pos + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => (filled, refused) = (filled + count, 0),
+            Err(error) => ask_again(error, &mut refused)?,
+        }
+    }
+    Ok(filled)
+}
+
+/// Writes all of `bytes` at `pos` by as many writes as it takes. After an error any part of them may be written.
+fn write_full(bytes: &[u8], pos: u64, mut write: impl FnMut(&[u8], u64) -> io::Result<usize>) -> io::Result<()> {
+    let (mut written, mut refused) = (0, 0);
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        match write(rest, pos + written as u64) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()), // it would be 0 for ever
+            Ok(count) => (written, refused) = (written + count, 0),
+            Err(error) => ask_again(error, &mut refused)?,
+        }
+    }
+    Ok(())
+}
+
+/// A signal that came in between is no failure, however many there are; "not now" is one when it does not end.
+fn ask_again(error: io::Error, refused: &mut usize) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::Interrupted => Ok(()),
+        io::ErrorKind::WouldBlock if *refused < AGAIN_MAX => {
+            *refused += 1;
+            Ok(())
+        }
+        _ => Err(error),
     }
 }
 
@@ -365,9 +403,102 @@ mod tests {
         }
     }
 
+    const EINTR: i32 = 4;
+    const EIO: i32 = 5;
+    const EAGAIN: i32 = 11;
+
+    /// What a system answers, in order: how many bytes at most, or an error.
+    fn scripted(script: &[Result<usize, i32>]) -> impl FnMut(usize) -> io::Result<usize> {
+        let mut answers = script.iter().copied();
+        move |len| match answers.next().expect("asked no more than there are answers") {
+            Ok(count) => Ok(count.min(len)),
+            Err(errno) => Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+
+    /// What is written of ten bytes at 100, by a system that answers so.
+    fn write_ten(script: &[Result<usize, i32>]) -> (io::Result<()>, Vec<u8>) {
+        let (mut answer, mut file) = (scripted(script), Vec::new());
+        let outcome = write_full(b"0123456789", 100, |rest, pos| {
+            assert_eq!(pos, 100 + file.len() as u64, "each write goes on where the last one ended");
+            let count = answer(rest.len())?;
+            file.extend_from_slice(&rest[..count]);
+            Ok(count)
+        });
+        (outcome, file)
+    }
+
+    /// What is read into ten bytes at 100, by a system that answers so.
+    fn read_ten(script: &[Result<usize, i32>]) -> (io::Result<usize>, Vec<u8>) {
+        let (mut answer, mut buffer, mut next) = (scripted(script), vec![b'-'; 10], 0);
+        let outcome = read_full(&mut buffer, 100, |rest, pos| {
+            assert_eq!(pos, 100 + next as u64, "each read goes on where the last one ended");
+            let count = answer(rest.len())?;
+            rest[..count].copy_from_slice(&b"0123456789"[next..next + count]);
+            next += count;
+            Ok(count)
+        });
+        (outcome, buffer)
+    }
+
+    #[test]
+    fn short_writes_go_on_where_they_ended() {
+        for script in [
+            &[Ok(10)][..],
+            &[Ok(1), Ok(8), Ok(1)],
+            &[Err(EINTR), Ok(3), Err(EINTR), Err(EINTR), Ok(7)],
+            &[Err(EAGAIN), Ok(9), Err(EAGAIN), Ok(1)],
+        ] {
+            let (outcome, file) = write_ten(script);
+            outcome.unwrap();
+            assert_eq!(file, b"0123456789", "{script:?}");
+        }
+        write_full(b"", 0, |_, _| panic!("nothing to write")).unwrap();
+    }
+
+    #[test]
+    fn a_write_that_fails_or_writes_nothing_ends_it() {
+        let (outcome, file) = write_ten(&[Ok(4), Err(EIO)]);
+        assert_eq!((outcome.unwrap_err().raw_os_error(), &file[..]), (Some(EIO), &b"0123"[..]));
+        let (outcome, file) = write_ten(&[Ok(4), Ok(0)]);
+        assert_eq!((outcome.unwrap_err().kind(), file.len()), (io::ErrorKind::WriteZero, 4));
+    }
+
+    #[test]
+    fn signals_are_no_failure_and_not_now_is_one_in_the_end() {
+        let mut script = vec![Err(EINTR); 1000];
+        script.push(Ok(10));
+        write_ten(&script).0.unwrap();
+        assert_eq!(read_ten(&script).0.unwrap(), 10);
+
+        let enough = [&[Err(EAGAIN); AGAIN_MAX][..], &[Ok(5)], &[Err(EAGAIN); AGAIN_MAX], &[Ok(5)]].concat();
+        write_ten(&enough).0.unwrap();
+        assert_eq!(read_ten(&enough).0.unwrap(), 10);
+
+        let too_often = [Err(EAGAIN); AGAIN_MAX + 1];
+        assert_eq!(write_ten(&too_often).0.unwrap_err().raw_os_error(), Some(EAGAIN));
+        assert_eq!(read_ten(&too_often).0.unwrap_err().raw_os_error(), Some(EAGAIN));
+    }
+
+    #[test]
+    fn short_reads_go_on_until_the_end_of_the_file() {
+        for (script, expected) in [
+            (&[Ok(10)][..], 10),
+            (&[Ok(3), Err(EINTR), Ok(3), Err(EAGAIN), Ok(4)], 10),
+            (&[Ok(3), Ok(4), Ok(0)], 7),
+            (&[Ok(0)], 0),
+        ] {
+            let (outcome, buffer) = read_ten(script);
+            assert_eq!(outcome.unwrap(), expected, "{script:?}");
+            assert_eq!(buffer[..expected], b"0123456789"[..expected]);
+            assert!(buffer[expected..].iter().all(|byte| *byte == b'-'));
+        }
+        let (outcome, _) = read_ten(&[Ok(3), Err(EIO)]);
+        assert_eq!(outcome.unwrap_err().raw_os_error(), Some(EIO));
+    }
+
     #[test]
     #[cfg(target_os = "linux")]
-    #[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
     fn what_is_mapped_stays_in_the_cache_and_that_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let file = RealDisk::default().open(&dir.path().join("x"), OpenMode::Create).unwrap();

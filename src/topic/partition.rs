@@ -287,7 +287,7 @@ impl Partition {
             self.seal_requested.store(true, Ordering::Release);
         }
         let config = log.config();
-        if wanted == Durability::Fsync && config.get_durability() != Durability::Fsync {
+        if config.get_durability() < wanted {
             self.sync_wanted.fetch_max(appended.end, Ordering::AcqRel);
         }
         let flush_now = match config.get_durability().max(wanted) {
@@ -297,7 +297,7 @@ impl Partition {
         };
         if flush_now || appended.rolled {
             self.request_flush(Flush::Now, Duration::ZERO);
-        } else if config.get_durability() == Durability::Interval {
+        } else if config.get_durability().max(wanted) == Durability::Interval {
             self.request_flush(Flush::Later, config.get_flush_interval());
         }
         Ok(appended)
@@ -363,7 +363,15 @@ impl Partition {
     /// less durable, if they were appended before the promise was made.
     pub(crate) fn keeps_promise(&self, end: Offset, wanted: Durability) -> Result<bool> {
         let log = self.log()?;
-        Ok(end <= log.high_watermark() && (!self.promises_syncs(wanted)? || end <= log.durable()))
+        if end <= log.durable() {
+            return Ok(end <= log.high_watermark());
+        }
+        Ok(match log.config().get_durability().max(wanted) {
+            Durability::Fsync => false,
+            // There will be no sync any more.
+            Durability::Interval => log.check_failure().map(|()| end <= log.high_watermark())?,
+            Durability::Os => end <= log.high_watermark(),
+        })
     }
 
     /// Whether all that lies below `end` can be seen and is as durable as the topic, or who sent it, asked for.
@@ -377,8 +385,8 @@ impl Partition {
         Ok(self.log()?.config().get_durability().max(wanted) == Durability::Fsync)
     }
 
-    /// What a record below `offset` survives now.
-    pub(crate) fn durability_reached(&self, offset: Offset) -> Result<Durability> {
+    /// What a record below `offset`, for which `wanted` was asked, survives now.
+    pub(crate) fn durability_reached(&self, offset: Offset, wanted: Durability) -> Result<Durability> {
         let log = self.log()?;
         if log.durable() >= offset {
             return Ok(Durability::Fsync);
@@ -386,7 +394,7 @@ impl Partition {
         // Without the sync, what promises one was agreed on after the append.
         Ok(match log.config().get_durability() {
             Durability::Interval => Durability::Interval,
-            Durability::Os | Durability::Fsync => Durability::Os,
+            Durability::Os | Durability::Fsync => wanted.min(Durability::Interval),
         })
     }
 
