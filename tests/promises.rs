@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -251,6 +254,26 @@ fn in_mode_interval_nothing_is_acknowledged_after_a_failed_sync() {
     Background::of(&broker).flush();
     assert!(matches!(sent.wait().unwrap_err().kind(), ErrorKind::Storage { .. }));
     assert!(matches!(send(&producer, Durability::Os).unwrap_err().kind(), ErrorKind::Storage { .. }));
+}
+
+/// The record asked for a sync itself: that its topic promised one, too, when it was sent, takes nothing from that.
+///
+/// Defends D5.
+#[test]
+fn a_record_that_asks_for_a_sync_gets_it_whatever_becomes_of_its_topic() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SimulatedDisk::new();
+    let broker = disk.open_broker(dir.path(), BrokerConfig::new()).unwrap();
+    broker.create_topic("t", 1, TopicConfig::new()).unwrap();
+    let producer = broker.producer(ProducerConfig::new()).unwrap();
+    let record = ProducerRecord::new("t", "v").durability(Durability::Fsync);
+    let mut ack = pin!(producer.send(record).unwrap());
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(ack.as_mut().poll(&mut context).is_pending());
+    broker.alter_topic("t", TopicConfig::new().durability(Durability::Os)).unwrap();
+    Background::of(&broker).flush();
+    producer.flush().unwrap();
+    assert!(ack.as_mut().poll(&mut context).is_ready(), "nobody syncs any more");
 }
 
 /// Handles are missing when the name of a new segment is to be synced: that is no failed sync.

@@ -32,7 +32,8 @@ fn recover_log(bytes: &[u8]) {
     let broker = Broker::open(dir).unwrap();
     let recovery = broker.recovery();
     assert!(!recovery.clean && recovery.failed.is_empty(), "{recovery}");
-    assert_eq!(recovery.scanned_bytes(), bytes.len() as u64);
+    let room = bytes.get(recovery.scanned_bytes() as usize..).expect("it scans what there is");
+    assert!(room.iter().all(|byte| *byte == 0), "{recovery}");
     assert!(recovery.cut_bytes() <= bytes.len() as u64);
     let partition = TopicPartition::new(TOPIC, 0);
     let (mut log, error) = place::read_partition(&broker, &partition);

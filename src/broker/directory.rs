@@ -45,7 +45,7 @@ impl DataDirectory {
         if !names.iter().any(|name| name == META_PROPERTIES) {
             directory.mark_as_ours()?;
         }
-        if clean && !created {
+        if !created {
             directory.remove_clean_mark()?;
         }
         Ok(directory)
@@ -60,10 +60,11 @@ impl DataDirectory {
         write_atomically(&*self.disk, &path, text.as_bytes(), points).map_err(|error| Error::io("write", &path, error))
     }
 
+    /// Removes the mark, and makes that durable also where it is gone: somebody may have removed it and ended before that.
     fn remove_clean_mark(&self) -> Result<()> {
         let path = self.path.join(CLEAN_SHUTDOWN);
-        self.disk
-            .remove_file(&path)
+        let removed = if self.clean { self.disk.remove_file(&path) } else { Ok(()) };
+        removed
             .and_then(|()| self.disk.sync_dir(&self.path, SyncPoint::CleanMarkRemoved))
             .map_err(|error| Error::io("remove", &path, error))
     }

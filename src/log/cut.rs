@@ -88,7 +88,6 @@ impl Recovering<'_> {
         for index in [SegmentFile::OffsetIndex, SegmentFile::TimeIndex] {
             let _ = disk.remove_file(&place.path(index)); // usually not there, and checked before it is used
         }
-        self.sync_dir(SyncPoint::CutNames)?;
         Ok(kept_in)
     }
 }

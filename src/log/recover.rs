@@ -51,7 +51,7 @@ use crate::segment::{
     scan,
 };
 use crate::sync::Arc;
-use crate::sys::{DiskFile, OpenMode, SyncPoint, replace_with_copy};
+use crate::sys::{DiskFile, OpenMode, SyncPoint, is_full, replace_with_copy, rewrite};
 use crate::types::{Durability, FilePos, Offset};
 
 /// How the last user left a log.
@@ -134,12 +134,11 @@ fn create(mut place: LogPlace, checkpoint: Option<Checkpoint>, epochs: &LeaderEp
     // Room is reserved with the first append: a topic may have many partitions that are never used.
     let room = Room { capacity: place.segment_bytes(), preallocate: false, promises: true };
     let (segment, _) = Segment::create(place.segment(0), room)
-        .and_then(|segment| place.disk.sync_dir(&place.dir, SyncPoint::FirstSegmentName).map(|()| segment))
         .map_err(|error| Error::io("create the log", &place.dir, error).in_partition(&place.partition))?;
     let start =
         Start { log_start: 0, recovery_point: 0, anchor: None, leader_epoch: epochs.latest(), damaged: Vec::new() };
     let log = Log::new(place, (Vec::new(), Arc::new(segment)), start);
-    log.seal(Seal::All)?;
+    log.seal(Seal::All)?; // syncs the name of the segment before it writes the checkpoint
     Ok(log)
 }
 
@@ -423,8 +422,15 @@ impl Recovering<'_> {
         if file.sync(SyncPoint::RecoveredSegment).is_ok() && file.drop_cache()? {
             return Ok(file);
         }
-        self.place.reserve.with_io(|| replace_with_copy(disk, path, u64::from(len), SyncPoint::RecoveredCopy))?;
-        disk.open(path, OpenMode::Write)
+        match replace_with_copy(disk, path, u64::from(len), SyncPoint::RecoveredCopy) {
+            Err(error) if is_full(&error) => {
+                // In the same place after all: that needs no room.
+                rewrite(&*file, u64::from(len))?;
+                file.sync(SyncPoint::RecoveredCopy)?;
+                Ok(file)
+            }
+            copied => copied.and_then(|()| disk.open(path, OpenMode::Write)),
+        }
     }
 
     /// The epoch of the batches to come. Where the file with the epochs is lost, the last batch knows the latest.

@@ -26,9 +26,17 @@ impl Log {
         // it show everything.
         let _writer = self.writer.lock();
         self.config.store(Arc::clone(config));
+        if config.get_durability() != Durability::Os {
+            self.promise();
+        }
         if !self.shows_durable_only() && self.check_failure().is_ok() {
             self.view.load().segments().iter().for_each(|segment| segment.show(segment.written()));
         }
+    }
+
+    /// A sync is promised of what is in the log and not durable.
+    pub(crate) fn promise(&self) {
+        self.view.load().segments_from(self.durable()).iter().for_each(|segment| segment.promise());
     }
 
     /// Whether readers see a record only after it is durable.

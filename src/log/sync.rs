@@ -34,6 +34,8 @@ struct SyncGroup {
     covers: AtomicI64,
     /// Where they wait for the end of the sync, a few each: see [`wait`](SyncGroup::wait).
     ended: [OnceLock<()>; PLACES],
+    /// Why nothing was synced, if that can be tried again: what fails for good the log says.
+    refusal: OnceLock<Error>,
     /// Set when the leader of the next group need not wait any longer: its turn has come, or somebody took it over and has
     /// done it.
     released: OnceLock<()>,
@@ -50,7 +52,7 @@ impl SyncGroup {
     ///
     /// To wake a thread that sleeps on an idle processor takes longer than that thread has to do: one that wakes all the
     /// others would be all that runs. So the first members wake those behind them, in the order of a heap.
-    fn wait(&self) {
+    fn wait(&self) -> Result<()> {
         let number = self.members.fetch_add(1, Ordering::Relaxed);
         let place = (number / MEMBERS_OF_PLACE).min(PLACES - 1);
         if let Some(ended) = self.ended.get(place) {
@@ -62,6 +64,12 @@ impl SyncGroup {
             _ => None,
         };
         next.map(|next| next.set(()));
+        self.outcome()
+    }
+
+    /// What its members are told.
+    fn outcome(&self) -> Result<()> {
+        self.refusal.get().map_or(Ok(()), |error| Err(error.clone()))
     }
 
     /// Lets the members go on.
@@ -110,8 +118,7 @@ impl Log {
         };
         if let Some(group) = groups.closed.as_ref().filter(covers).or(groups.forming.as_ref()).cloned() {
             drop(groups);
-            group.wait();
-            return Ok(());
+            return group.wait();
         }
         let group = Arc::new(SyncGroup::default());
         groups.forming = Some(Arc::clone(&group));
@@ -122,11 +129,11 @@ impl Log {
         }
         let Some(turn) = self.close_group(|forming| Arc::ptr_eq(forming, &group)) else {
             group.end(); // it was taken over, and is over
-            return Ok(());
+            return group.outcome();
         };
         write();
         let outcome = turn.sync();
-        turn.end(hand_over);
+        turn.end(&outcome, hand_over);
         outcome
     }
 
@@ -137,9 +144,9 @@ impl Log {
         if is_under_way || groups.forming.is_some() || self.failure.get().is_some() {
             return None;
         }
-        groups.forming = Some(Arc::default());
-        drop(groups);
-        self.close_group(|_| true)
+        let group = Arc::<SyncGroup>::default();
+        let former = groups.closed.replace(Arc::clone(&group));
+        Some(Turn { log: self, group, former, ended: false })
     }
 
     /// Takes the turn of a group that was handed over.
@@ -153,6 +160,12 @@ impl Log {
         let group = groups.forming.take_if(|forming| is_its(forming))?;
         let former = groups.closed.replace(Arc::clone(&group));
         Some(Turn { log: self, group, former, ended: false })
+    }
+
+    /// Whether a group waits for its turn.
+    #[cfg(test)]
+    pub(crate) fn has_forming_group(&self) -> bool {
+        self.sync_groups.lock().forming.is_some()
     }
 
     /// Whether a sync would have nothing to do.
@@ -230,8 +243,10 @@ impl<'a> Turn<'a> {
 
     /// Wakes the members of the group. If the next one has formed, `hand_over` is asked whether somebody takes it over;
     /// otherwise its leader is woken. Returns whether it was handed over.
-    pub(crate) fn end(mut self, hand_over: impl FnOnce() -> bool) -> bool {
-        self.ended = true;
+    pub(crate) fn end(mut self, outcome: &Result<()>, hand_over: impl FnOnce() -> bool) -> bool {
+        if let Err(error) = outcome {
+            let _ = self.group.refusal.set(error.clone()); // there is one turn for a group
+        }
         let next_has_formed = {
             let groups = self.log.sync_groups.lock();
             if groups.forming.is_none() {
@@ -243,6 +258,7 @@ impl<'a> Turn<'a> {
         if next_has_formed && !is_handed_over {
             let _ = self.group.released.set(());
         }
+        self.ended = true;
         is_handed_over
     }
 }

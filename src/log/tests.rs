@@ -533,3 +533,27 @@ fn the_clock_rolls_where_it_is_asked_to() {
         assert_eq!(values(&log), [b"a"]);
     }
 }
+
+/// Somebody reads the log while its owner ends and the disk is full: nothing has to be written to open it again.
+#[test]
+fn a_log_that_is_read_opens_on_a_full_disk() {
+    use crate::sys::{Disk, Mapping, OpenMode};
+
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path(), fsync());
+    append(&log, &[&[7; 20_000]]).unwrap();
+    log.sync_to(1).unwrap();
+    drop(log);
+    let file = RealDisk::default().open(&dir.path().join("00000000000000000000.log"), OpenMode::Read).unwrap();
+    let reader = Mapping::of_whole(&*file, 20_000).unwrap();
+    assert!(reader.slice(0..20_000).unwrap().iter().map(|byte| u64::from(*byte)).sum::<u64>() > 0);
+    if file.drop_cache().unwrap() {
+        return println!("skipped: this file system has no device, or no cache that could be asked");
+    }
+    let disk = FaultyDisk::default();
+    *disk.faults().next_create.lock() = Some(io::ErrorKind::StorageFull); // for the copy
+    let opened = Log::open(LogPlace { disk: Arc::new(disk), ..place(dir.path(), fsync()) }, super::LeftBy::Crash);
+    let is_left = dir.path().join("thalweg.tmp").exists();
+    assert!(!is_left, "the beginning of a copy takes what room there is");
+    assert_eq!(opened.unwrap().0.high_watermark(), 1);
+}

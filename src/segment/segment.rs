@@ -287,6 +287,13 @@ impl Segment {
         Ok(())
     }
 
+    /// A sync is promised of what is written, and of what will be: see [`AppendFile::promise`].
+    pub(crate) fn promise(&self) {
+        if let Some(file) = &self.files.lock().written {
+            file.promise();
+        }
+    }
+
     /// Gives back the room behind the end of a finished segment. Comes before [`seal`](Segment::seal), whose sync makes it
     /// durable together with the batches: a crash in between leaves zeros behind them, or leaves them as they are.
     pub(crate) fn trim(&self) -> io::Result<()> {
@@ -373,7 +380,7 @@ impl Segment {
                 _ => {}
             }
         }
-        Ok(()) // what comes back after a crash lies below the log start, and goes again
+        self.place.disk.sync_dir(&self.place.dir, SyncPoint::RemovedSegment)
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct AppendFile {
     /// What had been appended when the last sync began. Read by appends; a stale value only moves the moment of the next
     /// zeros.
     synced_to: AtomicU32,
+    /// Whether zeros are written ahead of what is appended.
+    zeroes_ahead: bool,
 }
 
 /// What lies behind the appended bytes.
@@ -67,7 +69,7 @@ struct Handle {
     sync_failed: Mutex<bool>,
     /// Whether the handle is synced before it is taken away. A process that follows this one syncs the file, too, and a
     /// handle that is opened after that is not told of a write-back that failed before.
-    syncs_before_close: bool,
+    syncs_before_close: AtomicBool,
 }
 
 impl Handle {
@@ -108,7 +110,10 @@ impl Evict for Handle {
         if self.used.swap(false, Ordering::Relaxed) {
             return Eviction::Keep;
         }
-        if self.syncs_before_close && self.dirty.load(Ordering::Acquire) && self.try_sync().is_none() {
+        if self.syncs_before_close.load(Ordering::Acquire)
+            && self.dirty.load(Ordering::Acquire)
+            && self.try_sync().is_none()
+        {
             return Eviction::Keep;
         }
         match self.file.try_lock() {
@@ -146,12 +151,13 @@ impl AppendFile {
     /// Takes the file at `path`, of which the first `len` bytes are there and final, and reserves room for `capacity`.
     /// A file that is shorter than `len` is an error: its missing bytes must not be touched through the map.
     ///
-    /// `file` is its handle, if it is open; `syncs_before_close` says that syncs promise something.
+    /// `file` is its handle, if it is open; `promises` says that more is promised of all that is
+    /// appended than that it survives the process.
     pub(crate) fn new(
         (disk, path): (&Arc<dyn Disk>, PathBuf),
         file: Option<Arc<dyn DiskFile>>,
         (len, capacity): (FilePos, FilePos),
-        syncs_before_close: bool,
+        promises: bool,
         open_files: &Arc<OpenFiles>,
     ) -> io::Result<Self> {
         let handle = Arc::new(Handle {
@@ -162,7 +168,7 @@ impl AppendFile {
             used: AtomicBool::new(true),
             dirty: AtomicBool::new(false),
             sync_failed: Mutex::new(false),
-            syncs_before_close,
+            syncs_before_close: AtomicBool::new(promises),
         });
         if handle.file.lock().is_some() {
             handle.note();
@@ -174,7 +180,7 @@ impl AppendFile {
         }
         let mapping = Arc::new(Mapping::new(file.as_file(), capacity.max(len), len)?);
         let writing = Mutex::new(Tail { file_end: file_len, zeroed_end: u64::from(len), appended: 0 });
-        Ok(AppendFile { handle, mapping, writing, synced_to: AtomicU32::new(len) })
+        Ok(AppendFile { handle, mapping, writing, synced_to: AtomicU32::new(len), zeroes_ahead: promises })
     }
 
     /// Gives the file the room on the disk that it can grow to: appends then find it there, and a sync has no new length
@@ -229,6 +235,7 @@ impl AppendFile {
             .filter(|end| *end <= self.capacity())
             .ok_or_else(|| WriteFailure::Undone(io::Error::from(io::ErrorKind::FileTooLarge)))?;
         let file = self.handle.get().map_err(WriteFailure::Undone)?;
+        self.handle.dirty.store(true, Ordering::Release); // before the write: the handle can be taken away behind it
         if let Err(error) = file.write_at(bytes, u64::from(start)) {
             // A part of the bytes may be there. Nobody can see it, and the next append must not find it: the room goes
             // with it, and the file grows like one without from here on.
@@ -240,11 +247,10 @@ impl AppendFile {
                 Err(_) => WriteFailure::Torn(error),
             });
         }
-        self.handle.dirty.store(true, Ordering::Release);
         self.mapping.publish(end);
         tail.file_end = tail.file_end.max(u64::from(end));
         tail.appended += u64::from(end - start);
-        if self.handle.syncs_before_close && tail.zeroed_end < u64::from(end) {
+        if self.zeroes_ahead && tail.zeroed_end < u64::from(end) {
             self.write_zeros(&*file, &mut tail, end);
         }
         Ok(start)
@@ -273,10 +279,16 @@ impl AppendFile {
                     tail.file_end = file_end;
                 }
                 tail.zeroed_end = from;
+                tail.appended = 0; // fewer the next time
                 return;
             }
             tail.zeroed_end += len as u64;
         }
+    }
+
+    /// From here on a sync is promised of what is appended, whatever was said when the file was opened.
+    pub(crate) fn promise(&self) {
+        self.handle.syncs_before_close.store(true, Ordering::Release);
     }
 
     /// Makes everything appended before the call durable. After a failure every later call fails, too, and the file

@@ -353,22 +353,35 @@ pub(crate) fn write_atomically(
 /// Puts a copy of its first `len` bytes in the place of the file at `path`. Other names of the file, and maps of it, keep
 /// all of its bytes. Durable when the names of its directory are synced.
 pub(crate) fn replace_with_copy(disk: &dyn Disk, path: &Path, len: u64, point: SyncPoint) -> io::Result<()> {
-    const PIECE: u64 = 256 * 1024;
     let dir = path.parent().unwrap_or(Path::new("."));
     let beside = dir.join(TEMPORARY);
-    let (file, copy) = (disk.open(path, OpenMode::Read)?, disk.open(&beside, OpenMode::Create)?);
+    let (file, copied) = (disk.open(path, OpenMode::Read)?, disk.open(&beside, OpenMode::Create)?);
+    let replaced =
+        copy(&*file, &*copied, len).and_then(|()| copied.sync(point)).and_then(|()| disk.rename(&beside, path));
+    replaced.inspect_err(|_| {
+        let _ = disk.remove_file(&beside); // others need the room
+    })
+}
+
+/// Writes the first `len` bytes of a file again, in their place.
+pub(crate) fn rewrite(file: &dyn DiskFile, len: u64) -> io::Result<()> {
+    copy(file, file, len)
+}
+
+/// Copies the first `len` bytes of one file to another, or to itself.
+fn copy(from: &dyn DiskFile, to: &dyn DiskFile, len: u64) -> io::Result<()> {
+    const PIECE: u64 = 256 * 1024;
     let (mut piece, mut at) = (vec![0; PIECE as usize], 0);
     while at < len {
         let Some(room) = piece.get_mut(..(len - at).min(PIECE) as usize) else { break };
-        let read = file.read_at(room, at)?;
+        let read = from.read_at(room, at)?;
         let Some(bytes) = room.get(..read).filter(|bytes| !bytes.is_empty()) else {
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
-        copy.write_at(bytes, at)?;
+        to.write_at(bytes, at)?;
         at += read as u64;
     }
-    copy.sync(point)?;
-    disk.rename(&beside, path)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -47,14 +47,15 @@ mod sync_pool;
 pub(crate) use append_file::{AppendFile, WriteFailure};
 pub(crate) use bounded::{Evict, Eviction, OpenFiles};
 pub(crate) use disk::{
-    Disk, DiskEntry, DiskFile, OpenMode, RealDisk, TEMPORARY, is_out_of_handles, replace_with_copy, write_atomically,
+    Disk, DiskEntry, DiskFile, OpenMode, RealDisk, TEMPORARY, is_out_of_handles, replace_with_copy, rewrite,
+    write_atomically,
 };
 #[cfg(test)]
 pub(crate) use faulty::{Faults, FaultyDisk};
 pub(crate) use followed_file::FollowedFile;
 pub(crate) use lock::{DirectoryLock, LockFailure};
 pub(crate) use mapping::Mapping;
-pub(crate) use reserve::{RESERVE_FILE, Reserve};
+pub(crate) use reserve::{RESERVE_FILE, Reserve, is_full};
 #[cfg(feature = "simulation")]
 pub use simulated::{Cut, Fault, Operation, OperationKind, SimulatedClock, SimulatedDisk, Survival, Survived};
 pub use sync_many::SyncMethod;

@@ -30,7 +30,7 @@ impl fmt::Display for SyncMethod {
 /// Makes many files durable at once: their writes reach the device together, and it flushes for several of them in one
 /// go.
 ///
-/// Nothing is opened or started before it is needed: most brokers never have two dirty files at a time.
+/// The ring is opened with the first sync or the first question, threads with the first sync that needs them.
 #[derive(Debug)]
 pub(crate) struct SyncMany {
     preferred: SyncMethod,

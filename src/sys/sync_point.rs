@@ -48,20 +48,23 @@ sync_points! {
     LeaderEpochs,
     /// Name of the list of leader epochs before a cut: offsets would be given out twice in one epoch.
     LeaderEpochsName,
+    /// Names of a segment that was removed, before the next one goes: of those that come back some would be missing in
+    /// between, which looks like damage to those who check and repair.
+    RemovedSegment,
     /// Copy of a segment that a backup shares, before it takes the place of the shared one.
     UnsharedSegment,
     /// Name of a copy of a segment that a backup shares, before anything is appended to it.
     UnsharedSegmentName,
     /// Content of the small files of a new partition, before its topic is there.
     PartitionFile,
-    /// Name of the first segment of a log before its checkpoint is written, which would speak of segments that are lost.
-    FirstSegmentName,
     /// Names of the directories of new partitions before their topic is there: it would have lost them.
     PartitionName,
     /// Content of a topic's file before it takes the place of the former one: the topic would have no settings.
     TopicFile,
     /// Name of a topic's file before its creation, change or deletion goes on.
     TopicFileName,
+    /// Removal of the file of a deleted topic: a topic that somebody puts there later would be taken for the rest of it.
+    TopicFileRemoved,
     /// Names of the directories of a deleted topic, out of the way of a new one: they would have the new one's name.
     PartitionRenamed,
     /// Removal of partitions whose creation failed, before their topic's file goes: they would be taken for a topic.
@@ -76,16 +79,12 @@ sync_points! {
     CutSegment,
     /// The beginning of a segment whose end was cut off, before it takes the segment's place.
     CutCopy,
-    /// Names of segments that were taken out of the log, before the next one goes and before anything is appended.
-    CutNames,
     /// Bytes that are kept in a side file, before they are cut off from their segment.
     SideFile,
     /// Name of a side file, before the bytes in it are cut off from their segment.
     SideFileName,
     /// Steps of a replacement of segments, before the steps that must not come before them.
     ReplacementStep,
-    /// A replacement of segments that was finished or taken back, before the log goes on.
-    Replacement,
     /// Content of the properties of a new data directory.
     MetaProperties,
     /// Name of the properties of a new data directory: without them it is somebody else's.

@@ -47,9 +47,11 @@ impl Committer {
     /// Finds out how files can be synced together, then does what is asked for until [`stop`](Committer::stop), and what was
     /// asked for before that.
     pub(crate) fn run(&self, disk: &dyn Disk) {
-        if let Some((method, Some(refusal))) = disk.sync_method() {
-            tracing::warn!("files are synced together by {method}, not by io_uring: {refusal}");
-        }
+        self.panics.catch("the choice of a way to sync", || {
+            if let Some((method, Some(refusal))) = disk.sync_method() {
+                tracing::warn!("files are synced together by {method}, not by io_uring: {refusal}");
+            }
+        });
         let mut state = self.state.lock();
         while state.is_running || !state.due.is_empty() {
             if state.due.is_empty() {
@@ -58,7 +60,8 @@ impl Committer {
             }
             let due = std::mem::take(&mut state.due);
             drop(state);
-            self.commit(&due);
+            // Others may have been promised that this thread takes them over: it must not run what can wait for them.
+            due.chunks(TOGETHER_MAX).for_each(|due| self.sync(due, Log::take_over, Partition::wake_in_background));
             state = self.state.lock();
         }
     }
@@ -69,40 +72,51 @@ impl Committer {
         self.changed.notify_all();
     }
 
-    /// Syncs for the groups that were handed over.
-    fn commit(&self, due: &[Arc<Partition>]) {
-        for due in due.chunks(TOGETHER_MAX) {
-            if self.panics.catch("a sync", || self.sync(due, Log::take_over)).is_none() {
-                // Nobody else would. A turn that is dropped fails its log, and those who wait are told.
-                due.iter().filter_map(|partition| partition.opened()).for_each(|log| drop(log.take_over()));
-            }
-        }
-    }
-
     /// Makes durable what is written in each partition now, below the offset beside it at least. One result each, in their
     /// order. The caller holds no lock.
     pub(crate) fn sync_to(&self, targets: &[(Arc<Partition>, Offset)]) -> Vec<Result<()>> {
         for targets in targets.chunks(TOGETHER_MAX).filter(|targets| targets.len() > 1) {
             let is_behind = |partition: &Partition, target| partition.log().is_ok_and(|log| log.durable() < target);
             let behind = targets.iter().filter(|(partition, target)| is_behind(partition, *target));
-            self.sync(&behind.map(|(partition, _)| Arc::clone(partition)).collect::<Vec<_>>(), Log::try_turn);
+            let behind: Vec<_> = behind.map(|(partition, _)| Arc::clone(partition)).collect();
+            self.sync(&behind, Log::try_turn, |partition, synced| _ = partition.after_sync(synced)); // they look at the log
         }
         // Those whose turn somebody else had, and the errors of the others.
         targets.iter().map(|(partition, target)| partition.sync_to(*target)).collect()
     }
 
-    fn sync(&self, partitions: &[Arc<Partition>], turn: impl for<'a> Fn(&'a Log) -> Option<Turn<'a>>) {
-        let mut turns = Vec::with_capacity(partitions.len());
-        let mut partitions: Vec<_> = partitions.iter().collect();
-        partitions.retain(|partition| {
-            let turn = partition.opened().and_then(&turn);
-            turn.map(|turn| turns.push(turn)).is_some()
-        });
-        partitions.iter().for_each(|partition| partition.write_queued());
-        let synced = Log::sync_together(&turns);
-        for ((partition, turn), synced) in partitions.into_iter().zip(turns).zip(synced) {
-            turn.end(|| self.request(partition));
-            let _ = partition.after_sync(synced); // those who wait look at the log
+    /// Syncs for those whose turn can be had, and calls `end` for each when none of the turns is held any more: who is woken
+    /// then may wait for any of them. A panic fails the logs that it was about.
+    fn sync(
+        &self,
+        partitions: &[Arc<Partition>],
+        turn: impl for<'a> Fn(&'a Log) -> Option<Turn<'a>>,
+        end: impl Fn(&Arc<Partition>, Result<()>),
+    ) {
+        let (mut begun, mut panicked) = (Vec::with_capacity(partitions.len()), Vec::new());
+        for partition in partitions {
+            let Some(turn) = partition.opened().and_then(&turn) else { continue };
+            match self.panics.catch("the writing of batches", || partition.write_queued()) {
+                Some(()) => begun.push((partition, turn)),
+                None => panicked.push(partition), // and its turn is dropped, which fails the log
+            }
         }
+        let (partitions, turns): (Vec<_>, Vec<_>) = begun.into_iter().unzip();
+        let mut ended = Vec::with_capacity(partitions.len());
+        match self.panics.catch("a sync", || Log::sync_together(&turns)) {
+            Some(synced) => {
+                for ((partition, turn), synced) in partitions.into_iter().zip(turns).zip(synced) {
+                    turn.end(&synced, || self.request(partition));
+                    ended.push((partition, synced));
+                }
+            }
+            None => {
+                drop(turns);
+                panicked.extend(partitions);
+            }
+        }
+        ended.into_iter().for_each(|(partition, synced)| end(partition, synced));
+        let failure = |partition: &Partition| partition.opened().map_or(Ok(()), Log::check_failure);
+        panicked.into_iter().for_each(|partition| end(partition, failure(partition)));
     }
 }

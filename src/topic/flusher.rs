@@ -94,7 +94,7 @@ impl Flusher {
         let begin = |due: &Due| Some((Arc::clone(&due.partition), due.partition.begin_flush(due.flush)?));
         let targets: Vec<_> = due.iter().filter_map(begin).collect();
         let synced = self.committer.panics.catch("a sync", || self.committer.sync_to(&targets));
-        // A panic has failed the partition that it was about, and each of the others finds out how it stands.
+        // What panicked is poisoned, and each of the others finds out how it stands.
         let synced = synced.unwrap_or_else(|| targets.iter().map(|(partition, _)| partition.log().map(drop)).collect());
         for ((partition, _), synced) in targets.iter().zip(synced) {
             if self.committer.panics.catch("the end of a sync", || partition.end_flush(synced)).is_none() {

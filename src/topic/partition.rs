@@ -287,7 +287,8 @@ impl Partition {
             self.seal_requested.store(true, Ordering::Release);
         }
         let config = log.config();
-        if config.get_durability() < wanted {
+        if Durability::Os < wanted {
+            log.promise();
             self.sync_wanted.fetch_max(appended.end, Ordering::AcqRel);
         }
         let flush_now = match config.get_durability().max(wanted) {
@@ -323,6 +324,13 @@ impl Partition {
             }
         }
         self.after_sync(log.sync_after(None, || self.write_queued(), || self.flusher.committer.request(self)))
+    }
+
+    /// As [`after_sync`](Partition::after_sync), for a thread that must not be kept: another one wakes those who wait.
+    pub(super) fn wake_in_background(self: &Arc<Self>, outcome: Result<()>) {
+        if outcome.is_err() || !self.waiters.is_empty() {
+            self.request_flush(Flush::Now, Duration::ZERO);
+        }
     }
 
     /// Writes the batches that wait for a sync.
@@ -455,6 +463,11 @@ impl Partition {
         if sealed.is_err() && synced.is_ok() && log.check_failure().is_ok() {
             self.request_flush(Flush::Now, RETRY_AFTER);
         }
+        if log.check_failure().is_ok() {
+            self.waiters.wake(log.high_watermark());
+        } else {
+            self.waiters.wake_all();
+        }
     }
 
     /// The background thread panicked over this partition.
@@ -475,3 +488,131 @@ impl Partition {
 
 /// Time until the background thread tries again what a full disk kept it from.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Broker;
+    use crate::record::BatchBuilder;
+    use crate::topic::Waiter;
+    use crate::types::Compression;
+
+    /// Batches whose compression panics, say.
+    #[derive(Debug)]
+    struct Panicking;
+
+    impl OpenBatches for Panicking {
+        fn write(&self) {
+            panic!("the panic of this test");
+        }
+    }
+
+    /// Two durable partitions with a record each that is not synced yet, and somebody who waits for it.
+    fn two(broker: &Broker) -> Waiting {
+        let add = |topic: &str| {
+            broker.create_topic(topic, 1, TopicConfig::new()).unwrap();
+            let partition = broker.engine().topics.partition(&TopicPartition::new(topic, 0)).unwrap();
+            let mut builder = BatchBuilder::new();
+            builder.push(1000, None, Some(b"v"), std::iter::empty());
+            let batch = builder.finish(Compression::None, None).unwrap();
+            let end = partition.append(batch, Durability::Os, true).unwrap().end;
+            let waiter = Arc::new(Waiter::default());
+            partition.waiters().add(end, &waiter);
+            (partition, waiter)
+        };
+        ["a", "b"].map(add).into()
+    }
+
+    type Waiting = Vec<(Arc<Partition>, Arc<Waiter>)>;
+
+    fn flush_with_a_panic_in_the_first() -> (tempfile::TempDir, Broker, Waiting) {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = Broker::open(dir.path().join("data")).unwrap();
+        let partitions = two(&broker);
+        let panicking: Arc<dyn OpenBatches> = Arc::new(Panicking);
+        partitions[0].0.queued.lock().push(Arc::downgrade(&panicking));
+        let committer = &broker.engine().topics.flusher().committer;
+        let targets: Vec<_> = partitions.iter().map(|(partition, _)| (Arc::clone(partition), 1)).collect();
+        // What `Flusher::flush` does.
+        let _ = committer.panics.catch("a sync", || committer.sync_to(&targets));
+        (dir, broker, partitions)
+    }
+
+    #[test]
+    fn a_panic_over_one_partition_harms_no_other() {
+        let (_dir, _broker, partitions) = flush_with_a_panic_in_the_first();
+        assert!(partitions[0].0.log().unwrap().check_failure().is_err());
+        partitions[1].0.log().unwrap().check_failure().unwrap();
+    }
+
+    #[test]
+    fn who_waits_for_a_partition_over_which_a_sync_panicked_is_told() {
+        let (_dir, _broker, partitions) = flush_with_a_panic_in_the_first();
+        let now = Some(partitions[0].0.clock.instant());
+        for (partition, waiter) in &partitions {
+            let is_failed = partition.log().unwrap().check_failure().is_err();
+            assert!(!is_failed || waiter.wait_until(now), "{:?} failed and nobody was told", partition.name());
+        }
+    }
+
+    /// A task that runs where it is woken, and waits for a record.
+    struct Inline(Arc<Partition>);
+
+    impl std::task::Wake for Inline {
+        fn wake(self: Arc<Self>) {
+            self.0.sync_to(2).unwrap();
+        }
+    }
+
+    fn append(partition: &Arc<Partition>) {
+        let mut builder = BatchBuilder::new();
+        builder.push(1000, None, Some(b"v"), std::iter::empty());
+        partition.append(builder.finish(Compression::None, None).unwrap(), Durability::Os, true).unwrap();
+    }
+
+    #[test]
+    fn who_is_woken_by_the_thread_that_commits_may_wait_for_its_next_sync() {
+        use crate::clock::SystemClock;
+        use crate::sys::FaultyDisk;
+        use std::thread;
+
+        let (ended, has_ended) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let dir = tempfile::tempdir().unwrap();
+            let disk = FaultyDisk::default();
+            let faults = disk.faults();
+            let broker = Broker::open_on(&dir.path().join("data"), Arc::new(disk), Arc::new(SystemClock)).unwrap();
+            broker.create_topic("t", 1, TopicConfig::new()).unwrap();
+            let partition = broker.engine().topics.partition(&TopicPartition::new("t", 0)).unwrap();
+            let log = partition.log().unwrap();
+            let until = |holds: &dyn Fn() -> bool| {
+                while !holds() {
+                    thread::yield_now();
+                }
+            };
+            let sync_to = |target| {
+                let partition = Arc::clone(&partition);
+                thread::spawn(move || partition.sync_to(target).unwrap())
+            };
+            let first = log.try_turn().unwrap();
+            append(&partition);
+            let waiter = Arc::new(Waiter::default());
+            assert!(!waiter.poll(&std::task::Waker::from(Arc::new(Inline(Arc::clone(&partition))))));
+            partition.waiters().add(1, &waiter);
+            let leader = sync_to(1);
+            until(&|| log.has_forming_group());
+            let begun = faults.syncs.load(Ordering::SeqCst);
+            faults.hold_syncs();
+            assert!(first.end(&Ok(()), || partition.flusher.committer.request(&partition)));
+            until(&|| faults.syncs.load(Ordering::SeqCst) > begun);
+            append(&partition);
+            let next = sync_to(2);
+            until(&|| log.has_forming_group());
+            faults.release();
+            leader.join().unwrap();
+            next.join().unwrap();
+            ended.send(()).unwrap();
+        });
+        has_ended.recv_timeout(Duration::from_secs(20)).expect("the thread that commits goes on");
+    }
+}

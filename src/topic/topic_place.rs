@@ -65,14 +65,14 @@ impl TopicPlace {
             .map_err(|error| Error::io("write the topic file", &path, error))
     }
 
-    /// Removes the file of a topic, if it is there. One that comes back after a crash says what it said, and goes again.
+    /// Removes the file of a topic, if it is there. Durable when it returns.
     pub(super) fn remove_topic_file(&self, name: &str) -> Result<()> {
         let path = self.topic_file_path(name);
         match self.disk.remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(Error::io("remove the topic file", &path, error))
             }
-            _ => Ok(()),
+            _ => self.sync(SyncPoint::TopicFileRemoved),
         }
     }
 

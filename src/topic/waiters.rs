@@ -104,6 +104,12 @@ impl Waiters {
         }
     }
 
+    /// Whether nobody waits. Asked after the end has moved, as [`wake`](Waiters::wake) is called.
+    pub(crate) fn is_empty(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.count.load(Ordering::Relaxed) == 0
+    }
+
     /// Number of additions that were not undone.
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {

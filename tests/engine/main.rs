@@ -24,3 +24,4 @@ mod stats;
 mod store_full;
 mod topics;
 mod unfinished;
+mod wakers;

@@ -132,9 +132,14 @@ fn a_close_whose_sync_fails_is_no_close_in_order() {
     }
 }
 
-/// `None`, and a line that says so, where there is no such device.
+/// `None`, and a line that says so, where there is no such device, or nobody asked for it: a kernel can have defects where
+/// devices fail, and Linux 6.18 has been seen to lose a thread in ext4 over this one (`ext4_mb_use_inode_pa`).
 #[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 fn mount(has_journal: bool) -> Option<Device> {
+    if std::env::var_os("THALWEG_FAILING_DEVICE").is_none() {
+        println!("skipped: a device that fails, which not every kernel survives; THALWEG_FAILING_DEVICE=1 asks for it");
+        return None;
+    }
     Device::mount(has_journal).inspect_err(|complaint| println!("skipped: no device that fails here: {complaint}")).ok()
 }
 

@@ -15,6 +15,8 @@ impl Files {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     collect(root, &path, files);
+                } else if path.ends_with("thalweg.reserve") {
+                    // Its content means nothing, and there is more of it than of all others together.
                 } else if let Ok(content) = fs::read(&path) {
                     files.0.insert(path.strip_prefix(root).unwrap().to_owned(), content);
                 }

@@ -87,7 +87,7 @@ pub(crate) fn try_many(seed: u64, states: usize, control: Control) -> Outcome {
 
 #[test]
 fn what_was_acknowledged_survives_power_cuts() {
-    let (seed, states) = (crate::variable(crate::SEED, 1), crate::variable(crate::CUTS, 2500) as usize);
+    let (seed, states) = (crate::variable(crate::SEED, 1), crate::variable(crate::CUTS, 1500) as usize);
     println!("{}={seed}", crate::SEED);
     #[expect(clippy::disallowed_methods, reason = "how long it takes is no matter of the engine")]
     let began = Instant::now();

@@ -28,7 +28,7 @@ enum DropsCache {
 /// The seeds of the stories that are tried.
 fn seeds() -> Range<u64> {
     let first = crate::variable(crate::SEED, 1);
-    first..first + crate::variable(crate::CUTS, 2500) / 16
+    first..first + crate::variable(crate::CUTS, 1500) / 12
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! | variable | default | |
 //! |---|---|---|
-//! | `THALWEG_POWER_CUTS` | 2500 | states that are opened |
+//! | `THALWEG_POWER_CUTS` | 1500 | states that are opened |
 //! | `THALWEG_POWER_CUTS_SEED` | 1 | the first workload; a failure names the one that failed |
 //! | `THALWEG_POWER_CUTS_CONTROLS` | 400 | states in which a sync that is left out has to be missed |
 //! | `THALWEG_POWER_CUTS_ONLY` | | the syncs that are left out, separated by commas, also those that nobody misses |
@@ -20,8 +20,12 @@ mod evicted;
 mod failing;
 mod kind;
 mod random;
+mod removed;
 mod scripts;
+mod small_files;
 mod state;
+mod stories;
+mod story;
 mod workload;
 mod world;
 

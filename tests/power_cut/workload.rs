@@ -389,6 +389,8 @@ impl Workload {
         self.settle();
         let (broker, producer) = self.open.take().unwrap();
         drop(producer);
+        let closing = self.now();
+        self.world.in_use.iter_mut().for_each(|(_, until)| *until = closing.min(*until));
         broker.close().unwrap();
         let now = self.now();
         for log in self.world.live_mut().flat_map(|topic| &mut topic.logs) {
@@ -414,6 +416,7 @@ impl Workload {
         }
         let broker = self.disk.open_broker(&self.dir, broker_config()).unwrap();
         assert!(broker.recovery().is_whole(), "{}", broker.recovery());
+        self.world.in_use.push((self.now(), usize::MAX));
         for topic in self.world.live_mut() {
             for number in 0..topic.logs.len() {
                 let end = broker.partition(&topic.partition(number)).unwrap().log_end().unwrap();

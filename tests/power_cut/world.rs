@@ -38,6 +38,8 @@ pub(crate) struct World {
     pub(crate) backups: Vec<Backup>,
     /// When it was closed in order, and opened again.
     pub(crate) closed: Vec<(usize, usize)>,
+    /// When an open had returned, and when the close that followed began.
+    pub(crate) in_use: Vec<(usize, usize)>,
 }
 
 /// A topic from its creation to its deletion; another one may have the name later.
@@ -136,6 +138,11 @@ impl World {
     /// Whether it was closed in order and not opened since.
     pub(crate) fn is_closed(&self, at: usize) -> bool {
         self.closed.iter().any(|(closed, opened)| *closed <= at && at <= *opened)
+    }
+
+    /// Whether it was open, or its process had been killed.
+    pub(crate) fn is_in_use(&self, at: usize) -> bool {
+        self.in_use.iter().any(|(opened, closing)| *opened <= at && at <= *closing)
     }
 
     /// What is wrong with what `broker` shows after a power cut at `at`.

@@ -44,10 +44,9 @@ impl Log {
     /// Bytes that recovery cuts off a file whose batches end at `end`, without the zeros of the room that it had.
     fn cut_of(&self, content: &[u8], end: usize) -> usize {
         let zeros = content[end..].iter().rev().take_while(|byte| **byte == 0).count();
-        match self.setup.preallocate {
-            false => content.len() - end,
-            true if end + zeros == content.len() => 0,
-            true => (content.len() - zeros).next_multiple_of(4096).min(content.len()) - end,
+        match end + zeros == content.len() {
+            true => 0,
+            false => (content.len() - zeros).next_multiple_of(4096).min(content.len()) - end,
         }
     }
 
