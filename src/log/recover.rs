@@ -15,8 +15,9 @@
 //! | the end of the log, below the log start | - | left as it is, whatever `on.corruption` says |
 //!
 //! Zeros behind the batches of a segment are room, written or reserved ahead, and nothing is missing, if the next segment
-//! begins where the batches end, or if it is the last one and has all that was vouched for. Room is given back before anything is appended, and before the recovery point moves past the segment,
-//! so below the recovery point a file ends where its batches end.
+//! begins where the batches end, or if it is the last one and has all that was vouched for. Room is given back before
+//! anything is appended, and before the recovery point moves past the segment, so below the recovery point a file ends
+//! where its batches end.
 //!
 //! `on.corruption=fail` changes nothing: the log is opened for reading, the offsets from the damage to the next segment
 //! answer with the error, and so do appends. `truncate` ends the log there, `quarantine` does and keeps the bytes.

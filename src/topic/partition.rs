@@ -367,8 +367,8 @@ impl Partition {
         Ok(())
     }
 
-    /// Whether what lies below `end` can be seen and is as durable as the topic promises, or as `wanted`. Records can be seen that are
-    /// less durable, if they were appended before the promise was made.
+    /// Whether what lies below `end` can be seen and is as durable as the topic promises, or as `wanted`. Records can be
+    /// seen that are less durable, if they were appended before the promise was made.
     pub(crate) fn keeps_promise(&self, end: Offset, wanted: Durability) -> Result<bool> {
         let log = self.log()?;
         if end <= log.durable() {
