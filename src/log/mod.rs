@@ -56,6 +56,7 @@ mod room;
 mod seal;
 mod settings;
 mod side_file;
+mod slice;
 mod sync;
 mod sync_together;
 #[cfg(test)]

@@ -1,16 +1,16 @@
 //! Fetching: whole batches, as slices of the mapped segments.
 
 use std::io;
-use std::ops::Range;
 
 use bytes::Bytes;
 
 use super::log::Log;
 use super::records::{Decode, Records};
+use super::slice::{Pieces, Slice};
 use super::transactions::Transactions;
 use super::view::View;
 use crate::error::{Error, ErrorKind, Result};
-use crate::segment::{DamageAt, End, Segment, SegmentReader};
+use crate::segment::{DamageAt, End, Segment};
 use crate::sync::Arc;
 use crate::types::{FilePos, Offset, TopicPartition};
 
@@ -21,7 +21,7 @@ use crate::types::{FilePos, Offset, TopicPartition};
 #[derive(Clone, Debug)]
 pub struct Fetched {
     partition: TopicPartition,
-    slices: Vec<Slice>,
+    slices: Pieces<Slice>,
     offset: Offset,
     next_offset: Offset,
     high_watermark: Offset,
@@ -30,30 +30,6 @@ pub struct Fetched {
     gaps_below: Offset,
     /// What is to be passed over, if only committed records are to be shown and there may be others.
     pub(super) transactions: Option<Arc<Transactions>>,
-}
-
-/// Whole batches of one segment.
-#[derive(Clone, Debug)]
-pub(super) struct Slice {
-    pub(super) segment: Arc<SegmentReader>,
-    pub(super) range: Range<FilePos>,
-}
-
-impl Slice {
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.segment.bytes(self.range.clone()).unwrap_or_default() // a fetch made it from published bytes
-    }
-
-    /// Bytes that keep the segment alive by themselves.
-    pub(super) fn share(&self) -> Bytes {
-        Bytes::from_owner(self.clone())
-    }
-}
-
-impl AsRef<[u8]> for Slice {
-    fn as_ref(&self) -> &[u8] {
-        self.bytes()
-    }
 }
 
 impl Fetched {
@@ -70,7 +46,7 @@ impl Fetched {
 
     /// Bytes in all slices.
     pub fn len(&self) -> usize {
-        self.slices.iter().map(|slice| slice.range.len()).sum()
+        self.slices.iter().map(Slice::len).sum()
     }
 
     /// Whether there was nothing to return.
@@ -111,7 +87,7 @@ impl Fetched {
         Decode::new(self, check_crcs).run()
     }
 
-    pub(super) fn parts(&self) -> &[Slice] {
+    pub(super) fn parts(&self) -> &Pieces<Slice> {
         &self.slices
     }
 
@@ -189,7 +165,7 @@ impl Log {
         }
         let mut fetched = Fetched {
             partition: self.partition().clone(),
-            slices: Vec::new(),
+            slices: Pieces::new(),
             offset,
             next_offset: offset,
             high_watermark: self.at_least_damaged(end.offset),

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::read::{Fetched, Slice};
+use super::read::Fetched;
+use super::slice::Slice;
 use super::transactions::Outcome;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Batch, Batches, Compression, Malformed, Record, RecordIter};
@@ -232,7 +233,7 @@ impl<'a> Decode<'a> {
     }
 
     pub(super) fn run(mut self) -> Result<Records> {
-        for slice in self.fetched.parts() {
+        for slice in self.fetched.parts().iter() {
             if let Err((position, unreadable)) = self.decode_slice(slice) {
                 // Records before the damage are given out; asked for again, the damage comes first.
                 if self.records.chunks.is_empty() {
