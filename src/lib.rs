@@ -106,7 +106,10 @@ pub use log::{Cut, Fetched, OffsetSpec, PartitionRecovery, Records, RecordsIter,
 pub use producer::{Ack, Producer, ProducerRecord, RecordMetadata};
 pub use record::{Header, Headers, Record};
 pub use sys::SyncMethod;
-pub use topic::{CheckpointReport, FetchOptions, MAX_PARTITIONS, Partition, RecoveryReport, TopicDescription};
+pub use topic::{
+    CheckpointReport, FetchFuture, FetchOptions, FetchWaker, Fetcher, FetcherFuture, MAX_PARTITIONS, Partition,
+    RecoveryReport, TopicDescription,
+};
 pub use types::{
     Compression, Durability, NO_TIMESTAMP, Offset, OnCorruption, Timestamp, TimestampType, TopicPartition,
 };

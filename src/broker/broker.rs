@@ -5,7 +5,7 @@ use std::path::Path;
 use super::backup::copy_directory;
 use super::directory::DataDirectory;
 use super::engine::Engine;
-use super::tasks::{Background, Schedule, Threads, Timer};
+use super::tasks::{Background, Schedule, Threads};
 use crate::clock::{Clock, SystemClock};
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -13,7 +13,10 @@ use crate::group::Coordinator;
 use crate::log::Usage;
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::sys::{Disk, OpenFiles, RealDisk, Reserve};
-use crate::topic::{CheckpointReport, Flusher, Partition, RecoveryReport, TopicDescription, TopicPlace, Topics};
+use crate::topic::{
+    CheckpointReport, Deadlines, FetchLimits, Flusher, Partition, RecoveryReport, Timer, TopicDescription, TopicPlace,
+    Topics,
+};
 use crate::types::TopicPartition;
 
 /// A data directory that is open: topics, partitions, groups, and the threads that work for them.
@@ -133,6 +136,11 @@ impl Broker {
             reserve: Arc::clone(&reserve),
             clock: Arc::clone(&clock),
             flusher,
+            fetch_limits: Arc::new(FetchLimits {
+                bytes_max: config.get_fetch_max_bytes(),
+                crosses_segments: config.get_fetch_cross_segments(),
+                deadlines: Some(Deadlines::new(&timer)),
+            }),
         };
         let (topics, mut recovery) = Topics::open(place, directory.clean)?;
         let topics = Arc::new(topics);

@@ -1,12 +1,11 @@
 //! What the clients of a broker share.
 
-use super::tasks::Timer;
 use crate::clock::Clock;
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::Coordinator;
 use crate::sync::{Arc, AtomicBool, Ordering};
-use crate::topic::Topics;
+use crate::topic::{Timer, Topics};
 
 /// What producers and consumers use of their broker. They keep it alive; the broker's close ends their work.
 #[derive(Debug)]

@@ -27,4 +27,3 @@ pub use read_only::ReadOnlyBroker;
 pub use stats::BrokerStats;
 #[cfg(feature = "simulation")]
 pub(crate) use tasks::Background;
-pub(crate) use tasks::Task;

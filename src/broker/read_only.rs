@@ -4,10 +4,11 @@ use std::path::Path;
 
 use super::directory::check_is_data_directory;
 use crate::clock::{Clock, SystemClock};
+use crate::config::BrokerConfig;
 use crate::error::{Error, Result};
 use crate::sync::Arc;
 use crate::sys::{Disk, OpenFiles, RealDisk};
-use crate::topic::{Flusher, Partition, TopicDescription, TopicPlace};
+use crate::topic::{FetchLimits, Flusher, Partition, TopicDescription, TopicPlace};
 use crate::types::TopicPartition;
 
 /// A data directory that is opened for reading, whoever has it open for writing, in this process or another one.
@@ -68,6 +69,11 @@ impl ReadOnlyBroker {
             reserve: Arc::default(),
             clock,
             flusher: Arc::new(Flusher::default()),
+            fetch_limits: Arc::new(FetchLimits {
+                bytes_max: BrokerConfig::new().get_fetch_max_bytes(),
+                crosses_segments: true,
+                deadlines: None,
+            }),
         };
         Ok(ReadOnlyBroker { place })
     }

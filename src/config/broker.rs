@@ -27,6 +27,10 @@ use crate::error::Result;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerConfig {
+    /// Most bytes that a fetch returns, whatever it asks for.
+    pub(super) fetch_max_bytes: usize,
+    /// Whether the answer to a fetch goes on in the next segment.
+    pub(super) fetch_cross_segments: bool,
     /// Most maps of segments that nothing is appended to.
     pub(super) max_mapped_segments: usize,
     /// Most handles of files that are written to.
@@ -47,6 +51,8 @@ impl BrokerConfig {
     /// The defaults: Kafka's where Kafka has the key.
     pub fn new() -> Self {
         BrokerConfig {
+            fetch_max_bytes: 57_671_680,
+            fetch_cross_segments: true,
             max_mapped_segments: 1024,
             max_open_files: Limit(None),
             checkpoint_interval: Duration::from_mins(1),
@@ -100,6 +106,34 @@ impl BrokerConfig {
 
 /// Setters.
 impl BrokerConfig {
+    /// `fetch.max.bytes`, the broker's: most bytes of batches that a fetch returns, whatever it asks for. Default 57671680
+    /// (55 MiB), range 1024 to 2147483647. The first batch is returned in any case. Rule: fetch.md 1.
+    ///
+    /// Smaller: more fetches for the same records. Larger: a fetch that asks for much holds much.
+    ///
+    /// ```
+    /// # use thalweg::BrokerConfig;
+    /// let config = BrokerConfig::new().fetch_max_bytes(8 << 20);
+    /// # assert_ne!(config, BrokerConfig::new());
+    /// ```
+    pub fn fetch_max_bytes(mut self, bytes: usize) -> Self {
+        self.fetch_max_bytes = bytes;
+        self
+    }
+
+    /// `fetch.cross.segments` (not a key of Kafka's): whether the answer to a fetch goes on in the next segment until its
+    /// limits are reached. Default true; false is what Kafka does, one segment for each fetch. Rule: fetch.md 2.
+    ///
+    /// ```
+    /// # use thalweg::BrokerConfig;
+    /// let config = BrokerConfig::new().fetch_cross_segments(false);
+    /// # assert_ne!(config, BrokerConfig::new());
+    /// ```
+    pub fn fetch_cross_segments(mut self, cross: bool) -> Self {
+        self.fetch_cross_segments = cross;
+        self
+    }
+
     /// `max.mapped.segments` (not a key of Kafka's): most segments that are mapped for reading at a time, beside those that
     /// are appended to. Default 1024, range 1 to 2147483647.
     ///
@@ -219,6 +253,16 @@ impl BrokerConfig {
         self
     }
 
+    /// `fetch.max.bytes`.
+    pub(crate) fn get_fetch_max_bytes(&self) -> usize {
+        self.fetch_max_bytes
+    }
+
+    /// `fetch.cross.segments`.
+    pub(crate) fn get_fetch_cross_segments(&self) -> bool {
+        self.fetch_cross_segments
+    }
+
     /// `max.mapped.segments`.
     pub(crate) fn get_max_mapped_segments(&self) -> usize {
         self.max_mapped_segments
@@ -313,6 +357,8 @@ mod tests {
 
     /// For every key a value that is not the default.
     const OTHER_VALUES: &[(&str, &str)] = &[
+        ("fetch.max.bytes", "4096"),
+        ("fetch.cross.segments", "false"),
         ("max.mapped.segments", "7"),
         ("max.open.files", "20"),
         ("log.flush.offset.checkpoint.interval.ms", "1000"),
@@ -345,6 +391,8 @@ mod tests {
     #[test]
     fn properties_and_setters_mean_the_same_fields() {
         let set = BrokerConfig::new()
+            .fetch_max_bytes(4096)
+            .fetch_cross_segments(false)
             .max_mapped_segments(7)
             .max_open_files(Some(20))
             .log_flush_offset_checkpoint_interval(Duration::from_secs(1))
@@ -364,6 +412,7 @@ mod tests {
     fn the_bounds_of_every_range_hold() {
         // (key, lowest and the one below, highest and the one above)
         let bounds = [
+            ("fetch.max.bytes", ("1024", "1023"), ("2147483647", "2147483648")),
             ("max.mapped.segments", ("1", "0"), ("2147483647", "2147483648")),
             ("max.open.files", ("1", "0"), ("2147483647", "2147483648")),
             ("log.flush.offset.checkpoint.interval.ms", ("1", "0"), ("9223372036854775807", "9223372036854775808")),

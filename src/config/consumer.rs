@@ -20,6 +20,8 @@ pub struct ConsumerConfig {
     auto_commit_interval: Duration,
     auto_offset_reset: AutoOffsetReset,
     max_poll_records: usize,
+    fetch_min_bytes: usize,
+    fetch_max_wait: Duration,
     fetch_max_bytes: usize,
     max_partition_fetch_bytes: usize,
     check_crcs: bool,
@@ -66,6 +68,8 @@ impl ConsumerConfig {
             auto_commit_interval: Duration::from_secs(5),
             auto_offset_reset: AutoOffsetReset::Latest,
             max_poll_records: 500,
+            fetch_min_bytes: 1,
+            fetch_max_wait: Duration::from_millis(500),
             fetch_max_bytes: 52_428_800,
             max_partition_fetch_bytes: 1_048_576,
             check_crcs: true,
@@ -105,6 +109,22 @@ impl ConsumerConfig {
     /// fetched; more records a poll mean fewer calls, fewer mean a shorter time between polls.
     pub fn max_poll_records(mut self, count: usize) -> Self {
         self.max_poll_records = count;
+        self
+    }
+
+    /// `fetch.min.bytes`: how many bytes of batches there have to be, in all partitions together, before `poll` returns
+    /// records, unless [`fetch_max_wait`](Self::fetch_max_wait) has passed. Default 1, range 0 to 2^31-1. Larger: fewer and
+    /// larger polls, records come later.
+    pub fn fetch_min_bytes(mut self, bytes: usize) -> Self {
+        self.fetch_min_bytes = bytes;
+        self
+    }
+
+    /// `fetch.max.wait.ms`: how long `poll` holds back records that are fewer than
+    /// [`fetch_min_bytes`](Self::fetch_min_bytes), counted from the first time that it finds too few, over several polls if
+    /// need be. Default 500 ms, range 0 to 2^31-1 ms.
+    pub fn fetch_max_wait(mut self, time: Duration) -> Self {
+        self.fetch_max_wait = time;
         self
     }
 
@@ -155,6 +175,14 @@ impl ConsumerConfig {
         self.max_poll_records
     }
 
+    pub(crate) fn get_fetch_min_bytes(&self) -> usize {
+        self.fetch_min_bytes
+    }
+
+    pub(crate) fn get_fetch_max_wait(&self) -> Duration {
+        self.fetch_max_wait
+    }
+
     pub(crate) fn get_fetch_max_bytes(&self) -> usize {
         self.fetch_max_bytes
     }
@@ -190,6 +218,12 @@ impl ConsumerConfig {
         let range = "0 to 2147483647";
         if self.auto_commit_interval > Duration::from_millis(MAX as u64) {
             return invalid("auto.commit.interval.ms", &self.auto_commit_interval.as_millis().to_string(), range);
+        }
+        if self.fetch_min_bytes > MAX {
+            return invalid("fetch.min.bytes", &self.fetch_min_bytes.to_string(), range);
+        }
+        if self.fetch_max_wait > Duration::from_millis(MAX as u64) {
+            return invalid("fetch.max.wait.ms", &self.fetch_max_wait.as_millis().to_string(), range);
         }
         if self.fetch_max_bytes > MAX {
             return invalid("fetch.max.bytes", &self.fetch_max_bytes.to_string(), range);

@@ -79,6 +79,9 @@ pub(super) const TOPIC_KEYS: &[Key<TopicConfig>] = &[
 /// The keys of a broker, in the order in which they are written (log.md 18, fetch.md 13).
 #[rustfmt::skip]
 pub(super) const BROKER_KEYS: &[Key<BrokerConfig>] = &[
+    key!("fetch.max.bytes", fetch_max_bytes, "57671680", "1024 to 2147483647 bytes",
+        |bytes: usize| (1024..=I32_MAX as usize).contains(&bytes)),
+    key!("fetch.cross.segments", fetch_cross_segments, "true", "true or false", anything),
     key!("max.mapped.segments", max_mapped_segments, "1024", "1 to 2147483647", is_count),
     key!("max.open.files", max_open_files, "-1",
         "1 to 2147483647, or -1 for a quarter of what the process may have",

@@ -3,15 +3,16 @@
 use std::time::{Duration, Instant};
 
 use super::assignment::{no_offset, resolve};
-use super::fetcher;
+use super::fetcher::{self, Short, Taken};
 use super::records::ConsumerRecords;
-use super::subscription::{Mode, PartitionState, Subscription};
+use super::subscription::{Mode, Subscription};
 use crate::broker::{Broker, Engine};
 use crate::config::ConsumerConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Membership, OffsetAndMetadata};
+use crate::log::Fetched;
 use crate::sync::Arc;
-use crate::topic::{Partition, Waiter};
+use crate::topic::{Parked, Partition, Waiter};
 use crate::types::{Offset, TopicPartition};
 
 /// Reads records, remembers how far it has come, and commits that for its group. Made by [`Broker::consumer`].
@@ -30,6 +31,8 @@ pub struct Consumer {
     /// There while the consumer is a member of its group.
     pub(super) membership: Option<Membership>,
     waiter: Arc<Waiter>,
+    /// When a fetch that has found too little returns what there is.
+    fetch_until: Option<Instant>,
     /// An error that came beside records: the next poll returns it.
     pub(super) failed: Option<Error>,
     /// When the next automatic commit is due.
@@ -55,6 +58,7 @@ impl Broker {
             subscription: Subscription::default(),
             membership: None,
             waiter: Arc::default(),
+            fetch_until: None,
             failed: None,
             closed: false,
         })
@@ -155,17 +159,27 @@ impl Consumer {
             self.take_partitions()?;
             self.auto_commit_if_due();
             self.resolve_positions();
-            let records = fetcher::take(&mut self.subscription, &self.config, &mut self.failed);
-            if !records.is_empty() {
-                return Ok(records);
-            }
+            let is_over = |until: Option<Instant>| until.is_some_and(|until| until <= self.engine.clock.instant());
+            let is_last = is_over(self.fetch_until);
+            let short = match fetcher::take(&mut self.subscription, &self.config, &mut self.failed, is_last) {
+                Taken::Records(records) => {
+                    self.fetch_until = None;
+                    if !records.is_empty() {
+                        return Ok(records);
+                    }
+                    None
+                }
+                Taken::Short(short) => Some(short),
+            };
             if let Some(error) = self.failed.take() {
                 return Err(error);
             }
-            if deadline.is_some_and(|deadline| deadline <= self.engine.clock.instant()) {
-                return Ok(records);
+            if is_over(deadline) {
+                return Ok(ConsumerRecords::default());
             }
-            self.wait_for_records(deadline);
+            if let Some(short) = short {
+                self.wait_for_records(deadline, &short);
+            }
         }
     }
 
@@ -291,32 +305,29 @@ impl Consumer {
         if positions.is_empty() { Ok(()) } else { self.commit_positions(positions) }
     }
 
-    /// Waits until a partition has something behind its position, or for `deadline`, the next automatic commit, a change
-    /// of topics, or the close of the broker.
-    fn wait_for_records(&self, deadline: Option<Instant>) {
-        let auto_commit = self.config.get_auto_commit().map(|_| self.auto_commit_at);
-        let until = deadline.into_iter().chain(auto_commit).min();
-        for state in &self.subscription.partitions {
-            let target = state.position.map_or(0, |position| position.saturating_add(1));
-            state.partition.waiters().add(target, &self.waiter);
+    /// Waits until the missing bytes have come behind what was found, or for `deadline`, the end of `fetch.max.wait.ms`, the
+    /// next automatic commit, a change of topics, or the close of the broker.
+    fn wait_for_records(&mut self, deadline: Option<Instant>, Short { found, missing }: &Short) {
+        if self.fetch_until.is_none() && self.config.get_fetch_min_bytes() > 1 {
+            self.fetch_until = self.engine.clock.instant().checked_add(self.config.get_fetch_max_wait());
         }
-        self.engine.topics.waiters().add(0, &self.waiter);
-        let has_news = |state: &PartitionState| {
-            let end = state.partition.high_watermark();
-            end.is_ok_and(|end| state.position.is_some_and(|position| position < end))
-                || state.partition.check_exists().is_err()
-        };
+        let auto_commit = self.config.get_auto_commit().map(|_| self.auto_commit_at);
+        let until = deadline.into_iter().chain(auto_commit).chain(self.fetch_until).min();
+        // Where nothing will come any more there is nothing to wait for.
+        let waits = found.iter().filter(|(partition, _)| partition.check_goes_on().is_ok());
+        let waits = waits.map(|(partition, fetched)| (Arc::clone(partition), Some(fetched)));
+        let parked = Parked::new(&self.waiter, waits, *missing);
+        self.engine.topics.waiters().add_for_all(&self.waiter);
         let is_outdated = match self.subscription.mode {
             Mode::Topics { seen, .. } => seen != Some(self.engine.topics.version()),
             Mode::None | Mode::Assigned => false,
         };
-        if self.engine.check_open().is_ok() && !is_outdated && !self.subscription.partitions.iter().any(has_news) {
+        let is_gone = |(partition, _): &(Arc<Partition>, Fetched)| partition.check_exists().is_err();
+        if self.engine.check_open().is_ok() && !is_outdated && !found.iter().any(is_gone) {
             self.waiter.wait_until(until);
         }
+        drop(parked);
         self.engine.topics.waiters().remove(&self.waiter);
-        for state in &self.subscription.partitions {
-            state.partition.waiters().remove(&self.waiter);
-        }
     }
 }
 

@@ -6,69 +6,127 @@ use super::records::ConsumerRecords;
 use super::subscription::{PartitionState, Subscription};
 use crate::config::{AutoOffsetReset, ConsumerConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::topic::FetchOptions;
+use crate::log::Fetched;
+use crate::sync::Arc;
+use crate::topic::{FetchOptions, Look, Partition};
 use crate::types::Offset;
 
-/// Takes up to `max.poll.records` records, fetching where nothing is buffered. `failed` gets the first error of a
-/// partition, for the poll that finds nothing else or for the next one; the partition's position stays, so that the error
-/// comes again until the application does something about it.
+/// What came of a look for records.
+pub(super) enum Taken {
+    /// Records for the caller of `poll`, or an error in `failed` that it has to know.
+    Records(ConsumerRecords),
+    /// Too little.
+    Short(Short),
+}
+
+/// What a look found that is not enough.
+pub(super) struct Short {
+    /// By partition, where anything can be read.
+    pub(super) found: Vec<(Arc<Partition>, Fetched)>,
+    /// Bytes that are missing.
+    pub(super) missing: usize,
+}
+
+/// Takes up to `max.poll.records` records, fetching where nothing is buffered; with `is_last`, however little there is.
+/// `failed` gets the first error of a partition, for the poll that finds nothing else or for the next one; the partition's
+/// position stays, so that the error comes again until the application does something about it.
 pub(super) fn take(
     subscription: &mut Subscription,
     config: &ConsumerConfig,
     failed: &mut Option<Error>,
-) -> ConsumerRecords {
+    is_last: bool,
+) -> Taken {
     // What was fetched goes first, so that memory stays bounded by one fetch.
-    if subscription.partitions.iter().all(|state| state.buffer.is_none()) {
-        fetch(subscription, config, failed);
+    if subscription.partitions.iter().all(|state| state.buffer.is_none())
+        && let Some(short) = fetch(subscription, config, failed, is_last)
+    {
+        return Taken::Short(short);
     }
-    drain(subscription, config.get_max_poll_records())
+    Taken::Records(drain(subscription, config.get_max_poll_records()))
 }
 
-/// Fetches for every partition that has a position, in order, within `fetch.max.bytes`. Partitions with an error go to
-/// the end of the order.
+/// Fetches for every partition that has a position, in order. Partitions with an error go to the end of the order.
+/// Returns what was found if that is not enough.
 ///
 /// Rule: fetch.md 4: the first partition with data gives a whole batch whatever the limits say.
-fn fetch(subscription: &mut Subscription, config: &ConsumerConfig, failed: &mut Option<Error>) {
-    let mut left = config.get_fetch_max_bytes();
-    let mut at_least_one = true;
-    let (mut first, mut last) = (VecDeque::new(), VecDeque::new());
+fn fetch(
+    subscription: &mut Subscription,
+    config: &ConsumerConfig,
+    failed: &mut Option<Error>,
+    is_last: bool,
+) -> Option<Short> {
+    let options = options(config);
+    let Some(front) = subscription.partitions.front() else { return Some(Short { found: Vec::new(), missing: 1 }) };
+    let mut look = Look::new(&options, front.partition.fetch_limits());
+    let mut found = Vec::with_capacity(subscription.partitions.len());
+    let (mut first, mut last) = (VecDeque::with_capacity(subscription.partitions.len()), VecDeque::new());
     for mut state in subscription.partitions.drain(..) {
-        let bytes_max = left.min(config.get_max_partition_fetch_bytes());
-        match fetch_one(&mut state, bytes_max, at_least_one, config) {
-            Ok(bytes) => {
-                at_least_one &= bytes == 0;
-                left = left.saturating_sub(bytes);
+        let Some(position) = state.position else {
+            first.push_back(state);
+            continue;
+        };
+        match look.read(&state.partition, position, &options) {
+            Ok(fetched) => {
+                if fetched.is_empty() {
+                    state.position = Some(fetched.next_offset()); // behind a hole that compaction left at the end
+                }
+                found.push((Arc::clone(&state.partition), fetched));
                 first.push_back(state);
             }
-            Err(error) => {
-                failed.get_or_insert(error);
-                last.push_back(state);
-            }
+            Err(error) => match reset(&mut state, config.get_auto_offset_reset(), error) {
+                Ok(()) => first.push_back(state),
+                Err(error) => {
+                    failed.get_or_insert(error);
+                    last.push_back(state);
+                }
+            },
+        }
+    }
+    first.append(&mut last);
+    subscription.partitions = first;
+    if let Some(missing) = look.missing().filter(|_| !is_last) {
+        return Some(Short { found, missing });
+    }
+    fill(subscription, config, failed, found);
+    None
+}
+
+/// Decodes what was fetched into the buffers of its partitions.
+fn fill(
+    subscription: &mut Subscription,
+    config: &ConsumerConfig,
+    failed: &mut Option<Error>,
+    found: Vec<(Arc<Partition>, Fetched)>,
+) {
+    let mut found = found.into_iter().peekable();
+    let (mut first, mut last) = (VecDeque::with_capacity(subscription.partitions.len()), VecDeque::new());
+    for mut state in subscription.partitions.drain(..) {
+        // Both are in the same order, but that some have nothing.
+        match found.next_if(|(partition, _)| Arc::ptr_eq(partition, &state.partition)) {
+            None => first.push_back(state),
+            Some((_, fetched)) if fetched.is_empty() => first.push_back(state),
+            Some((_, fetched)) => match fetched.decode(config.get_check_crcs()) {
+                Ok(records) => {
+                    state.buffer = Some(records);
+                    first.push_back(state);
+                }
+                Err(error) => {
+                    failed.get_or_insert(error);
+                    last.push_back(state);
+                }
+            },
         }
     }
     first.append(&mut last);
     subscription.partitions = first;
 }
 
-/// Fills the buffer of one partition and returns how many bytes that took.
-fn fetch_one(
-    state: &mut PartitionState,
-    bytes_max: usize,
-    at_least_one: bool,
-    config: &ConsumerConfig,
-) -> Result<usize> {
-    let Some(position) = state.position else { return Ok(0) };
-    let options = FetchOptions::new().max_bytes(bytes_max).isolation_level(config.get_isolation_level());
-    let fetched = match state.partition.fetch_within(position, &options, at_least_one) {
-        Ok(fetched) => fetched,
-        Err(error) => return reset(state, config.get_auto_offset_reset(), error).map(|()| 0),
-    };
-    if fetched.is_empty() {
-        state.position = Some(fetched.next_offset()); // behind a hole that compaction left at the end
-    } else {
-        state.buffer = Some(fetched.decode(config.get_check_crcs())?);
-    }
-    Ok(fetched.len())
+fn options(config: &ConsumerConfig) -> FetchOptions {
+    FetchOptions::new()
+        .min_bytes(config.get_fetch_min_bytes())
+        .max_bytes(config.get_fetch_max_bytes())
+        .max_partition_bytes(config.get_max_partition_fetch_bytes())
+        .isolation_level(config.get_isolation_level())
 }
 
 /// Moves a position that is not in the log to where the policy says, with the range that the fetch saw.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::{Log, LogPlace, OffsetSpec};
+use super::{FetchBudget, Log, LogPlace, OffsetSpec};
 use crate::config::TopicConfig;
 use crate::record::{BatchBuilder, Compression};
 use crate::sync::{Arc, Mutex, Ordering};
@@ -142,7 +142,7 @@ fn open(place: &LogPlace) -> Log {
 fn read_all(log: &Log) -> Vec<Offset> {
     let (mut at, mut all) = (log.log_start(), Vec::new());
     loop {
-        let fetched = log.fetch(at, 1 << 20, true).unwrap();
+        let fetched = log.fetch(at, FetchBudget::new(1 << 20)).unwrap();
         let records = fetched.decode(true).unwrap();
         all.extend(records.iter().map(|record| record.offset()));
         if records.next_offset() == at {
@@ -302,7 +302,9 @@ fn damage_in_a_followed_segment_is_not_passed_over_at_the_roll() {
     reader.refresh().unwrap();
     let (mut at, mut seen) = (0, Vec::new());
     while at < reader.high_watermark() {
-        let Ok(records) = reader.fetch(at, 1 << 20, true).and_then(|fetched| fetched.decode(true)) else { break };
+        let Ok(records) = reader.fetch(at, FetchBudget::new(1 << 20)).and_then(|fetched| fetched.decode(true)) else {
+            break;
+        };
         seen.extend(records.iter().map(|record| record.offset()));
         at = records.next_offset();
     }
@@ -324,7 +326,7 @@ fn recovery_cuts_nothing_that_a_follower_has_mapped() {
     let file = File::options().write(true).open(dir.path().join("00000000000000000000.log")).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, &[8; 50], end - 50).unwrap();
     let reader = Log::open_read_only(place(Arc::new(RealDisk::default()), dir.path(), config.clone())).unwrap();
-    let held = reader.fetch(0, 1 << 20, true).unwrap();
+    let held = reader.fetch(0, FetchBudget::new(1 << 20)).unwrap();
     assert!(held.len() as u64 >= whole);
     let (_log, recovery) =
         Log::open(place(Arc::new(RealDisk::default()), dir.path(), config), super::LeftBy::Crash).unwrap();
@@ -473,7 +475,7 @@ fn a_slice_stays_readable_over_a_recovery_that_cuts_its_segment() {
     let log = open(&first);
     append_at(&log, 5, &[7; 4026]);
     append_at(&log, 5, &[7; 100_000]);
-    let held = log.fetch(0, 1 << 20, true).unwrap().decode(true).unwrap();
+    let held = log.fetch(0, FetchBudget::new(1 << 20)).unwrap().decode(true).unwrap();
     *faults.next_sync.lock() = Some(io::ErrorKind::Other);
     log.close().unwrap_err(); // which asks for another open
     drop(log);

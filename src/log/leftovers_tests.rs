@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use super::{LeftBy, Log, LogPlace};
+use super::{FetchBudget, LeftBy, Log, LogPlace};
 use crate::config::TopicConfig;
 use crate::error::Result;
 use crate::record::{BatchBuilder, Compression, assign};
@@ -133,7 +133,7 @@ fn records(log: &Log) -> Vec<(Offset, Vec<u8>)> {
     let (mut offset, end) = (log.log_start(), log.high_watermark());
     let mut found = Vec::new();
     while offset < end {
-        let records = log.fetch(offset, 1 << 20, true).unwrap().decode(true).unwrap();
+        let records = log.fetch(offset, FetchBudget::new(1 << 20)).unwrap().decode(true).unwrap();
         found.extend(records.iter().map(|record| (record.offset(), record.value().unwrap().to_vec())));
         offset = records.next_offset();
     }

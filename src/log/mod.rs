@@ -48,6 +48,7 @@ mod partition_recovery;
 #[cfg(test)]
 mod preallocate_tests;
 mod read;
+mod readable;
 mod records;
 mod recover;
 mod retention;
@@ -76,6 +77,7 @@ pub(crate) use log::{Log, LogPlace};
 pub use lookup::{OffsetSpec, TimestampOffset};
 pub use partition_recovery::{Cut, PartitionRecovery};
 pub use read::Fetched;
+pub(crate) use read::{FetchBudget, Stop};
 pub use records::{Records, RecordsIter};
 pub(crate) use recover::LeftBy;
 pub(crate) use retention::{OldestSegment, Removed};

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::checkpoint::Checkpoint;
-use super::{LeftBy, Log, LogPlace, PartitionRecovery};
+use super::{FetchBudget, LeftBy, Log, LogPlace, PartitionRecovery};
 use crate::config::TopicConfig;
 use crate::error::{ErrorKind, Result};
 use crate::record::{BatchBuilder, Compression};
@@ -67,7 +67,7 @@ fn fill(log: &Log, count: usize) {
 fn values(log: &Log) -> Vec<Vec<u8>> {
     let (mut offset, mut values) = (log.log_start(), Vec::new());
     while offset < log.high_watermark() {
-        let records = log.fetch(offset, 300, true).unwrap().decode(true).unwrap();
+        let records = log.fetch(offset, FetchBudget::new(300)).unwrap().decode(true).unwrap();
         values.extend(records.iter().map(|record| record.value().unwrap().to_vec()));
         offset = records.next_offset();
     }

@@ -28,8 +28,40 @@ pub struct Fetched {
     log_start: Offset,
     inflated_max: usize,
     gaps_below: Offset,
+    /// Why there is not more.
+    stop: Stop,
     /// What is to be passed over, if only committed records are to be shown and there may be others.
     pub(super) transactions: Option<Arc<Transactions>>,
+}
+
+/// How much a fetch may return.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FetchBudget {
+    /// Most bytes.
+    pub(crate) bytes_max: usize,
+    /// Whether the first batch is returned in any case.
+    pub(crate) at_least_one: bool,
+    /// Whether to go on in the next segment. Kafka does not.
+    pub(crate) crosses_segments: bool,
+}
+
+#[cfg(test)]
+impl FetchBudget {
+    /// `bytes_max` bytes, but at least one batch, over as many segments as it takes.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        FetchBudget { bytes_max, at_least_one: true, crosses_segments: true }
+    }
+}
+
+/// Why a fetch ended where it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// There is nothing more to see yet.
+    End,
+    /// The next batch was too much.
+    Budget,
+    /// What comes next cannot be read.
+    Damage,
 }
 
 impl Fetched {
@@ -52,6 +84,11 @@ impl Fetched {
     /// Whether there was nothing to return.
     pub fn is_empty(&self) -> bool {
         self.slices.is_empty()
+    }
+
+    /// Why there is not more.
+    pub(crate) fn stop(&self) -> Stop {
+        self.stop
     }
 
     /// The offset that was asked for.
@@ -87,6 +124,11 @@ impl Fetched {
         Decode::new(self, check_crcs).run()
     }
 
+    fn stopped_by(mut self, stop: Stop) -> Self {
+        self.stop = stop;
+        self
+    }
+
     pub(super) fn parts(&self) -> &Pieces<Slice> {
         &self.slices
     }
@@ -103,8 +145,7 @@ impl Fetched {
 }
 
 impl Log {
-    /// Reads whole batches from `offset` on: at most `bytes_max` bytes, but with `at_least_one` the first batch in any
-    /// case. Takes no lock, and makes no system call but for opening a segment that is
+    /// Reads whole batches from `offset` on, within `budget`. Takes no lock, and makes no system call but for opening a segment that is
     /// not open. An offset between high watermark and log end gives nothing.
     ///
     /// Rule: fetch.md 2; goes on across segments until the budget is used. Each bound is read once.
@@ -112,8 +153,8 @@ impl Log {
     /// # Errors
     ///
     /// `OffsetOutOfRange` outside `log_start..=log_end`; `CorruptRecord` where the batch headers do not hold.
-    pub(crate) fn fetch(&self, offset: Offset, bytes_max: usize, at_least_one: bool) -> Result<Fetched> {
-        self.fetch_by(|view| self.fetch_in(view, offset, (bytes_max, at_least_one)).map(Some))
+    pub(crate) fn fetch(&self, offset: Offset, budget: FetchBudget) -> Result<Fetched> {
+        self.fetch_by(|view| self.fetch_in(view, offset, budget).map(Some))
     }
 
     /// Calls `fetch` with the segments of the log, and again where others are needed.
@@ -147,12 +188,7 @@ impl Log {
         Arc::ptr_eq(&self.view.load(), view)
     }
 
-    pub(super) fn fetch_in(
-        &self,
-        view: &View,
-        offset: Offset,
-        (bytes_max, at_least_one): (usize, bool),
-    ) -> Result<Fetched> {
+    pub(super) fn fetch_in(&self, view: &View, offset: Offset, budget: FetchBudget) -> Result<Fetched> {
         let (end_base, end) = view.high_watermark();
         let end_offset = end.offset;
         let (log_start, log_end) = (self.log_start(), self.at_least_damaged(view.log_end()));
@@ -171,28 +207,32 @@ impl Log {
             high_watermark: self.at_least_damaged(end.offset),
             log_start,
             gaps_below: self.place.gaps_below,
+            stop: Stop::End,
             transactions: None,
             inflated_max: self.inflated_max(),
         };
         if end_offset <= offset {
             return Ok(fetched); // there is nothing yet
         }
-        let mut left = bytes_max;
+        let mut left = budget.bytes_max;
         let mut segments = view.segments_from(offset).iter().peekable();
         while let Some(segment) = segments.next().filter(|segment| segment.base() <= end_base) {
             let end = if segment.base() == end_base { end } else { segment.visible() };
-            let at_least_one = at_least_one && fetched.slices.is_empty();
+            let at_least_one = budget.at_least_one && fetched.slices.is_empty();
             let taken = self.take(segment, &mut fetched, &mut left, at_least_one, end);
             let whole = match taken {
-                Ok(goes_on) if !goes_on || fetched.next_offset >= end_offset => return Ok(fetched),
-                Ok(_) => match segments.peek().map(|next| next.base()) {
+                Ok(Stop::End) if fetched.next_offset < end_offset => match segments.peek().map(|next| next.base()) {
                     Some(next) => match self.damage_between(fetched.next_offset, next) {
                         Some(error) if fetched.slices.is_empty() => return Err(error.clone()),
-                        Some(_) => return Ok(fetched),
+                        Some(_) => return Ok(fetched.stopped_by(Stop::Damage)),
+                        None if !budget.crosses_segments && !fetched.slices.is_empty() => {
+                            return Ok(fetched.stopped_by(Stop::Budget));
+                        }
                         None => self.check_gap(segment, next),
                     },
                     None => Ok(()),
                 },
+                Ok(stop) => return Ok(fetched.stopped_by(stop)),
                 Err(unreadable) => Err(unreadable),
             };
             if let Err(unreadable) = whole {
@@ -203,7 +243,7 @@ impl Log {
                 if let Unreadable::Corrupt(from, ..) = unreadable {
                     fetched.next_offset = fetched.next_offset.min(from);
                 }
-                return Ok(fetched);
+                return Ok(fetched.stopped_by(Stop::Damage));
             }
         }
         if fetched.slices.is_empty() {
@@ -240,7 +280,7 @@ impl Log {
         }
     }
 
-    /// Takes what fits from one segment. Returns whether the next segment is to be looked at.
+    /// Takes what fits from one segment. Returns why that is all: with `End` the next segment is to be looked at.
     fn take(
         &self,
         segment: &Arc<Segment>,
@@ -248,21 +288,27 @@ impl Log {
         left: &mut usize,
         at_least_one: bool,
         end: End,
-    ) -> std::result::Result<bool, Unreadable> {
+    ) -> std::result::Result<Stop, Unreadable> {
         let reader = segment.reader().map_err(Unreadable::Io)?;
         let offset = fetched.next_offset;
         let corrupt = |damage: DamageAt| Unreadable::Corrupt(offset, damage.file_pos, damage.malformed.to_string());
         let Some((from, first)) = reader.find(offset, end).map_err(corrupt)? else {
-            return Ok(true); // everything from the offset on was compacted away here
+            return Ok(Stop::End); // everything from the offset on was compacted away here
         };
         if first.size() > *left && !at_least_one {
-            return Ok(false);
+            return Ok(Stop::Budget);
         }
-        let to = reader.boundary((from, first), (*left).max(first.size()), end);
+        let limit = (*left).max(first.size());
+        let to = reader.boundary((from, first), limit, end);
         *left = left.saturating_sub((to.file_pos - from) as usize);
+        let stop = match reader.batch_at(to.file_pos, end) {
+            Ok(None) => Stop::End,
+            Ok(Some(_)) => Stop::Budget,
+            Err(_) => Stop::Damage,
+        };
         fetched.slices.push(Slice { segment: reader, range: from..to.file_pos });
         fetched.next_offset = to.offset;
-        Ok(to == end)
+        Ok(stop)
     }
 
     #[cold]

@@ -9,7 +9,6 @@
 
 use super::log::Log;
 use super::seal::Seal;
-use super::view::View;
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::Segment;
 use crate::sync::{Arc, Ordering};
@@ -202,7 +201,7 @@ impl Log {
                 return Ok(Removed::default());
             }
             let sealed = kept.split_last().map_or(&[][..], |(_, sealed)| sealed).to_vec();
-            self.view.store(Arc::new(View::new(sealed, Arc::clone(view.active()))));
+            self.view.store(Arc::new(view.with(sealed, Arc::clone(view.active()))));
             self.place.usage.remove(gone.iter().map(|segment| u64::from(segment.written().file_pos)).sum());
             gone.to_vec()
         };

@@ -4,7 +4,6 @@
 //! capacity and the distance of its index entries, holds until the next one; a smaller `segment.bytes` holds at once.
 
 use super::log::{Log, LogPlace, Writer};
-use super::view::View;
 use crate::config::TopicConfig;
 use crate::error::{Error, Result};
 use crate::segment::{Room, Segment, SegmentPlace};
@@ -76,7 +75,7 @@ impl Log {
             .map_err(|error| Error::io("open the segment", &active.path(), error).in_partition(self.partition()))?;
         let view = self.view.load_full();
         let sealed = view.segments().split_last().map_or(&[][..], |(_, sealed)| sealed).to_vec();
-        self.view.store(Arc::new(View::new(sealed, Arc::clone(&active))));
+        self.view.store(Arc::new(view.with(sealed, Arc::clone(&active))));
         writer.active = active;
         writer.writing = Some(writing);
         writer.must_roll = false;
@@ -90,7 +89,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::log::LeftBy;
+    use crate::log::{FetchBudget, LeftBy};
     use crate::record::{BatchBuilder, Compression};
     use crate::sys::{Faults, FaultyDisk, OpenFiles};
     use crate::types::TopicPartition;
@@ -124,7 +123,7 @@ mod tests {
     }
 
     fn visible(log: &Log) -> (Offset, usize) {
-        let records = log.fetch(log.log_start(), 1 << 20, true).unwrap().decode(true).unwrap();
+        let records = log.fetch(log.log_start(), FetchBudget::new(1 << 20)).unwrap().decode(true).unwrap();
         (log.high_watermark(), records.len())
     }
 

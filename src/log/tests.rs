@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::checkpoint::Checkpoint;
-use super::{Log, LogPlace};
+use super::{FetchBudget, Log, LogPlace};
 use crate::config::TopicConfig;
 use crate::error::{ErrorKind, Result};
 use crate::record::{BatchBuilder, Compression};
@@ -49,7 +49,7 @@ fn values(log: &Log) -> Vec<Vec<u8>> {
     let (mut offset, end) = (log.log_start(), log.high_watermark());
     let mut values = Vec::new();
     while offset < end {
-        let records = log.fetch(offset, 1 << 20, true).unwrap().decode(true).unwrap();
+        let records = log.fetch(offset, FetchBudget::new(1 << 20)).unwrap().decode(true).unwrap();
         values.extend(records.iter().map(|record| record.value().unwrap().to_vec()));
         offset = records.next_offset();
     }
@@ -68,7 +68,7 @@ fn readers_see_a_record_only_when_it_is_durable() {
     for offset in 0..20 {
         append(&log, &[&[7; 50]]).unwrap();
         assert_eq!((log.high_watermark(), log.log_end()), (offset, offset + 1));
-        assert!(log.fetch(offset, 1000, true).unwrap().is_empty(), "between high watermark and log end");
+        assert!(log.fetch(offset, FetchBudget::new(1000)).unwrap().is_empty(), "between high watermark and log end");
         log.sync_to(offset + 1).unwrap();
         assert_eq!(log.high_watermark(), offset + 1);
     }
@@ -124,7 +124,7 @@ fn a_fetch_behind_the_high_watermark_does_not_go_back() {
         }
     }
     for offset in 20..=40 {
-        let fetched = log.fetch(offset, 1000, true).unwrap();
+        let fetched = log.fetch(offset, FetchBudget::new(1000)).unwrap();
         assert_eq!((fetched.len(), fetched.next_offset()), (0, offset));
     }
 }
@@ -319,7 +319,7 @@ fn a_roll_that_fails_leaves_no_file_that_would_hide_records() {
         std::fs::write(dir.path().join("00000000000000000001.log"), b"").unwrap();
         let log = Log::open(log.place.clone(), left_by).unwrap().0;
         assert_eq!(values(&log).len(), 3);
-        assert_eq!(log.fetch(1, 1, true).unwrap().decode(true).unwrap().iter().next().unwrap().offset(), 1);
+        assert_eq!(log.fetch(1, FetchBudget::new(1)).unwrap().decode(true).unwrap().iter().next().unwrap().offset(), 1);
     }
 }
 
@@ -478,7 +478,7 @@ proptest! {
         for offset in 0..log_end {
             for budget in &budgets {
                 for at_least_one in [true, false] {
-                    let fetched = log.fetch(offset, *budget, at_least_one).unwrap();
+                    let fetched = log.fetch(offset, FetchBudget { at_least_one, ..FetchBudget::new(*budget) }).unwrap();
                     let (mut len, mut next_offset) = (0, offset);
                     for (at, (_, end, size)) in model.iter().filter(|(_, end, _)| offset < *end).enumerate() {
                         if len + size > *budget && !(at_least_one && at == 0) {

@@ -21,7 +21,7 @@ use std::io;
 use std::ops::Range;
 
 use super::log::{DamagedRange, Log};
-use super::read::{Fetched, Unreadable};
+use super::read::{FetchBudget, Fetched, Unreadable};
 use super::view::View;
 use crate::config::IsolationLevel;
 use crate::error::Result;
@@ -208,18 +208,12 @@ impl Log {
     /// # Errors
     ///
     /// Those of [`fetch`](Log::fetch), and what the system refuses when it has to open the other segments.
-    pub(crate) fn fetch_isolated(
-        &self,
-        level: IsolationLevel,
-        offset: Offset,
-        bytes_max: usize,
-        at_least_one: bool,
-    ) -> Result<Fetched> {
+    pub(crate) fn fetch_isolated(&self, level: IsolationLevel, offset: Offset, budget: FetchBudget) -> Result<Fetched> {
         if level == IsolationLevel::ReadUncommitted || self.place.gaps_below <= offset {
-            return self.fetch(offset, bytes_max, at_least_one);
+            return self.fetch(offset, budget);
         }
         self.fetch_by(|view| {
-            let fetched = self.fetch_in(view, offset, (bytes_max, at_least_one))?;
+            let fetched = self.fetch_in(view, offset, budget)?;
             self.isolate(fetched, view) // None where segments went before the list was made
         })
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Fetched, LeftBy, Log, LogPlace, Records};
+use super::{FetchBudget, Fetched, LeftBy, Log, LogPlace, Records};
 use crate::config::{IsolationLevel, TopicConfig};
 use crate::error::ErrorKind;
 use crate::record::{BatchBuilder, BatchFields, Compression, ControlType};
@@ -89,7 +89,7 @@ impl Script {
     }
 
     fn fetch(&self, offset: Offset, bytes_max: usize) -> Fetched {
-        self.log.fetch_isolated(IsolationLevel::ReadCommitted, offset, bytes_max, true).unwrap()
+        self.log.fetch_isolated(IsolationLevel::ReadCommitted, offset, FetchBudget::new(bytes_max)).unwrap()
     }
 
     /// Every fetch from every offset shows exactly the committed records of what it fetched, however it is split.
@@ -201,7 +201,7 @@ fn the_list_is_made_when_a_transaction_is_met_and_only_then() {
     script.import();
     let is_made = |script: &Script| script.log.transactions.made.get().is_some();
     assert_eq!(script.fetch(0, 300).decode(true).unwrap().len(), 6);
-    let all = script.log.fetch(0, 1 << 20, true).unwrap().decode(true).unwrap();
+    let all = script.log.fetch(0, FetchBudget::new(1 << 20)).unwrap().decode(true).unwrap();
     assert_eq!((all.len(), is_made(&script)), (41, false));
     assert_eq!(script.fetch(0, 1 << 20).decode(true).unwrap().len(), 40);
     assert!(is_made(&script));
@@ -225,13 +225,13 @@ fn a_list_that_does_not_reach_back_is_not_used() {
     script.plain(-1, 5);
     script.end(1, ControlType::Commit);
     script.import();
-    let (before, early) = (script.log.view.load_full(), script.log.fetch(0, 1 << 20, true).unwrap());
+    let (before, early) = (script.log.view.load_full(), script.log.fetch(0, FetchBudget::new(1 << 20)).unwrap());
     let base = bases(&script.log)[1];
     script.log.delete_records(base, 0).unwrap();
     script.send(2, Compression::None, 1);
     assert!(script.log.transactions(&script.log.view.load()).unwrap().reaches_back_to(base));
     assert!(script.log.isolate(early, &before).unwrap().is_none(), "has to be fetched again");
-    let again = script.log.fetch_isolated(IsolationLevel::ReadCommitted, 0, 1 << 20, true).unwrap_err();
+    let again = script.log.fetch_isolated(IsolationLevel::ReadCommitted, 0, FetchBudget::new(1 << 20)).unwrap_err();
     assert!(matches!(again.kind(), ErrorKind::OffsetOutOfRange { .. }), "{again}");
 }
 
@@ -292,7 +292,11 @@ fn a_transaction_whose_end_cannot_be_read_is_neither_shown_nor_hidden() {
         if unread == 4 {
             assert_eq!(offsets(&script.fetch(0, 1 << 20).decode(true).unwrap()), [0]);
             assert_unknown(&script, 2);
-            assert_eq!(script.log.fetch(2, 100, true).unwrap().decode(true).unwrap().len(), 1, "uncommitted");
+            assert_eq!(
+                script.log.fetch(2, FetchBudget::new(100)).unwrap().decode(true).unwrap().len(),
+                1,
+                "uncommitted"
+            );
         } else {
             assert_eq!(offsets(&script.fetch(0, 1 << 20).decode(true).unwrap()), [0, 2, 3]);
         }

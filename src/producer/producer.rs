@@ -8,12 +8,12 @@ use super::ack::Ack;
 use super::partitioner::partition_for_key;
 use super::record::ProducerRecord;
 use super::room::make_room;
-use crate::broker::{Broker, Engine, Task};
+use crate::broker::{Broker, Engine};
 use crate::config::{ProducerConfig, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{BatchBuilder, HEADER_LEN};
 use crate::sync::{Arc, AtomicBool, Ordering, RwLock};
-use crate::topic::is_internal;
+use crate::topic::{Task, is_internal};
 use crate::types::{Timestamp, TimestampType};
 
 /// Sends records. Made by [`Broker::producer`]; share one among threads.

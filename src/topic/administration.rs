@@ -126,7 +126,7 @@ impl Topics {
         changing.deletions.insert(name.to_owned(), Deletion { file, error: None });
         let outcome = self.finish_deletion(&mut changing, name, &forget);
         drop(changing);
-        topic.partitions.iter().for_each(|partition| partition.waiters().wake_all());
+        topic.partitions.iter().for_each(|partition| partition.wake_all());
         outcome.map(drop)
     }
 

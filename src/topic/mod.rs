@@ -18,6 +18,11 @@
 mod administration;
 mod backup;
 mod committer;
+mod deadlines;
+mod fetch;
+mod fetch_future;
+mod fetch_options;
+mod fetcher;
 mod file_names;
 mod flusher;
 mod opening;
@@ -27,6 +32,7 @@ mod read_only;
 mod report;
 mod room;
 mod small_file;
+mod timer;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod topic;
 mod topic_file;
@@ -35,16 +41,21 @@ mod topic_place;
 mod topics;
 mod waiters;
 
+pub(crate) use deadlines::Deadlines;
+pub(crate) use fetch::{FetchLimits, Look, Parked};
+pub use fetch_future::FetchFuture;
+pub use fetch_options::FetchOptions;
+pub use fetcher::{FetchWaker, Fetcher, FetcherFuture};
 pub(crate) use file_names::{
     CLEAN_SHUTDOWN, LEADER_EPOCHS, LOCK, META_PROPERTIES, PARTITION_METADATA, TEMPORARY, TOPIC_FILE_EXTENSION,
     marks_data_directory, topic_of_file,
 };
 pub(crate) use flusher::Flusher;
-pub(crate) use panics::Panics;
 pub(crate) use partition::OpenBatches;
-pub use partition::{FetchOptions, Partition};
+pub use partition::Partition;
 pub use report::{CheckpointReport, RecoveryReport};
 pub(crate) use small_file::read_text;
+pub(crate) use timer::{Task, Timer};
 pub(crate) use topic::Topic;
 pub use topic::TopicDescription;
 pub(crate) use topic_file::{TopicFile, TopicState, id_in_partition_metadata, id_text};

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use super::fetch::FetchLimits;
 use super::flusher::{Flush, Flusher};
 use super::waiters::Waiters;
 use crate::clock::Clock;
 use crate::config::{IsolationLevel, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::{Appended, Fetched, Log, LogCounts, OffsetSpec, OldestSegment, Removed, TimestampOffset};
+use crate::log::{Appended, FetchBudget, Fetched, Log, LogCounts, OffsetSpec, OldestSegment, Removed, TimestampOffset};
 use crate::sync::{Arc, AtomicBool, AtomicI64, Mutex, Ordering, Weak};
 use crate::types::{Durability, Offset, TopicPartition};
 
@@ -21,7 +22,11 @@ pub struct Partition {
     name: TopicPartition,
     /// The log, or why it could not be opened: damage in one partition does not keep the others from working.
     log: std::result::Result<Log, Error>,
+    /// Those who wait for the high watermark, as an offset.
     waiters: Waiters,
+    /// Those who wait for records: for the high watermark as a place in bytes.
+    fetches: Waiters,
+    fetch_limits: Arc<FetchLimits>,
     flusher: Arc<Flusher>,
     clock: Arc<dyn Clock>,
     /// Whether a sync at once has been asked for that has not begun. Set by appends, cleared before the sync.
@@ -37,6 +42,8 @@ pub struct Partition {
     /// Whether the topic was deleted. Set once, before the directory goes: what was read while it was not set was read
     /// from this partition's files, whatever has their names later.
     deleted: AtomicBool,
+    /// Whether the broker was closed: nothing will come any more. Set once, before those who wait are woken.
+    closed: AtomicBool,
 }
 
 /// Batches that are not written yet, of a producer for a partition.
@@ -45,51 +52,19 @@ pub(crate) trait OpenBatches: std::fmt::Debug + Send + Sync {
     fn write(&self);
 }
 
-/// What a fetch may return.
-#[derive(Clone, Debug)]
-pub struct FetchOptions {
-    max_bytes: usize,
-    isolation_level: IsolationLevel,
-}
-
-impl FetchOptions {
-    /// At most 50 MiB, Kafka's default of `fetch.max.bytes`, at `read_uncommitted`.
-    pub fn new() -> Self {
-        FetchOptions { max_bytes: 52_428_800, isolation_level: IsolationLevel::ReadUncommitted }
-    }
-
-    /// Kafka's `fetch.max.bytes`: at most this many bytes of batches are returned, but the first batch in any case, so
-    /// that no batch is too large to be read.
-    pub fn max_bytes(mut self, bytes: usize) -> Self {
-        self.max_bytes = bytes;
-        self
-    }
-
-    /// Kafka's `isolation.level`: which records of transactions [`decode`](Fetched::decode) shows. It does not change which
-    /// batches are returned.
-    pub fn isolation_level(mut self, level: IsolationLevel) -> Self {
-        self.isolation_level = level;
-        self
-    }
-}
-
-impl Default for FetchOptions {
-    fn default() -> Self {
-        FetchOptions::new()
-    }
-}
-
 impl Partition {
     pub(super) fn new(
         name: TopicPartition,
         log: std::result::Result<Log, Error>,
-        flusher: Arc<Flusher>,
+        (flusher, fetch_limits): (Arc<Flusher>, Arc<FetchLimits>),
         clock: Arc<dyn Clock>,
     ) -> Self {
         Partition {
             name,
             log,
             waiters: Waiters::default(),
+            fetches: Waiters::default(),
+            fetch_limits,
             flusher,
             clock,
             flush_now: AtomicBool::new(false),
@@ -98,6 +73,7 @@ impl Partition {
             queued: Mutex::default(),
             sync_wanted: AtomicI64::new(0),
             deleted: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -154,17 +130,6 @@ impl Partition {
         Ok(self.looked_at()?.size())
     }
 
-    /// Reads whole batches from `offset` on, without waiting: what is there up to the high watermark, within the
-    /// limits of `options`. Nothing is copied. An offset between high watermark and log end gives an empty answer.
-    ///
-    /// # Errors
-    ///
-    /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) outside `log_start..=log_end`, with these numbers;
-    /// [`CorruptRecord`](crate::ErrorKind::CorruptRecord) where the batch headers do not hold.
-    pub fn fetch(&self, offset: Offset, options: &FetchOptions) -> Result<Fetched> {
-        self.fetch_within(offset, options, true)
-    }
-
     /// Deletes the records below `before` and returns the new first offset, which is larger than `before` if the log
     /// started behind it already. Durable when it returns. Readers keep what they have fetched; the space of whole
     /// segments comes back when the last of them lets go, that of a part when the rest of its segment goes.
@@ -176,7 +141,7 @@ impl Partition {
     /// [`Closed`](crate::ErrorKind::Closed) after the broker's close, and what the disk answers.
     pub fn delete_records(&self, before: Offset) -> Result<Offset> {
         let log_start = self.log()?.delete_records(before, self.clock.now());
-        self.waiters.wake_all(); // who waits below the new start has to look again
+        self.wake_all(); // who waits below the new start has to look again
         self.unless_deleted(log_start)
     }
 
@@ -195,7 +160,7 @@ impl Partition {
     pub(crate) fn enforce_retention(&self) -> Result<Removed> {
         let removed = self.unless_deleted(self.log()?.enforce_retention(self.clock.now()))?;
         if removed.segments > 0 {
-            self.waiters.wake_all();
+            self.wake_all();
         }
         Ok(removed)
     }
@@ -216,10 +181,28 @@ impl Partition {
         self.log().ok().map(Log::counts)
     }
 
-    /// As [`fetch`](Partition::fetch); without `at_least_one` also the first batch must fit.
-    pub(crate) fn fetch_within(&self, offset: Offset, options: &FetchOptions, at_least_one: bool) -> Result<Fetched> {
+    /// Reads what is there, within `budget`.
+    #[inline]
+    pub(super) fn fetch_now(&self, offset: Offset, level: IsolationLevel, budget: FetchBudget) -> Result<Fetched> {
         let log = self.log()?;
-        self.unless_deleted(log.fetch_isolated(options.isolation_level, offset, options.max_bytes, at_least_one))
+        self.unless_deleted(log.fetch_isolated(level, offset, budget))
+    }
+
+    /// Why nothing will be appended any more, if that is so.
+    pub(crate) fn check_goes_on(&self) -> Result<()> {
+        let log = self.log()?;
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Closed).in_partition(&self.name));
+        }
+        if log.is_followed() { Ok(()) } else { log.check_failure() }
+    }
+
+    pub(crate) fn fetch_limits(&self) -> &FetchLimits {
+        &self.fetch_limits
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.clock
     }
 
     /// The log as it is now, where another process writes it.
@@ -260,6 +243,17 @@ impl Partition {
     /// Those who wait for the high watermark to reach an offset, or for the partition to fail or be closed.
     pub(crate) fn waiters(&self) -> &Waiters {
         &self.waiters
+    }
+
+    /// Those who wait for the high watermark to reach a place in bytes, or for something else that a fetch has to know.
+    pub(super) fn fetches(&self) -> &Waiters {
+        &self.fetches
+    }
+
+    /// Has everybody who waits look again. Their tasks may run inside this call: no lock may be held.
+    pub(crate) fn wake_all(&self) {
+        self.waiters.wake_all();
+        self.fetches.wake_all();
     }
 
     /// Appends a finished batch and sees to it that it keeps its promise in time: that of the topic, or `wanted`, if that is
@@ -306,9 +300,21 @@ impl Partition {
 
     /// Wakes those who wait for what is visible by now. Their tasks may run inside this call: no lock may be held.
     pub(crate) fn wake_waiters(&self) {
-        if let Ok(log) = &self.log {
-            self.waiters.wake(log.high_watermark());
+        let Ok(log) = &self.log else { return };
+        if self.is_idle() {
+            return;
         }
+        if log.check_failure().is_err() {
+            return self.wake_all(); // nothing more will come
+        }
+        let end = log.visible_end();
+        self.waiters.wake(end.offset);
+        self.fetches.wake(end.position);
+    }
+
+    /// Whether nobody waits for the high watermark to move. Asked after it has moved.
+    fn is_idle(&self) -> bool {
+        Waiters::are_idle([&self.waiters, &self.fetches])
     }
 
     /// Has `batches` written, with those of others who wait, and waits for a sync that covers them. What came of it, they
@@ -328,7 +334,7 @@ impl Partition {
 
     /// As [`after_sync`](Partition::after_sync), for a thread that must not be kept: another one wakes those who wait.
     pub(super) fn wake_in_background(self: &Arc<Self>, outcome: Result<()>) {
-        if outcome.is_err() || !self.waiters.is_empty() {
+        if outcome.is_err() || !self.is_idle() {
             self.request_flush(Flush::Now, Duration::ZERO);
         }
     }
@@ -355,12 +361,12 @@ impl Partition {
     pub(super) fn after_sync(self: &Arc<Self>, outcome: Result<()>) -> Result<()> {
         let log = self.log()?;
         match outcome {
-            Ok(()) => self.waiters.wake(log.high_watermark()),
+            Ok(()) => self.wake_waiters(),
             Err(error) => {
                 if log.check_failure().is_ok() {
                     self.request_flush(Flush::Now, RETRY_AFTER);
                 }
-                self.waiters.wake_all();
+                self.wake_all();
                 return self.unless_deleted(Err(error));
             }
         }
@@ -464,9 +470,9 @@ impl Partition {
             self.request_flush(Flush::Now, RETRY_AFTER);
         }
         if log.check_failure().is_ok() {
-            self.waiters.wake(log.high_watermark());
+            self.wake_waiters();
         } else {
-            self.waiters.wake_all();
+            self.wake_all();
         }
     }
 
@@ -475,13 +481,14 @@ impl Partition {
         if let Ok(log) = &self.log {
             log.fail(Error::storage(reason));
         }
-        self.waiters.wake_all();
+        self.wake_all();
     }
 
     /// Makes everything durable and lets no append follow. Reading goes on.
     pub(crate) fn close(&self) -> Result<()> {
         let outcome = self.log.as_ref().map_or(Ok(()), Log::close);
-        self.waiters.wake_all();
+        self.closed.store(true, Ordering::Release);
+        self.wake_all();
         outcome
     }
 }

@@ -129,7 +129,7 @@ impl<'a> Dropping<'a> {
     /// Has those look again who wait for what has moved.
     fn wake(&self) {
         self.moved.iter().filter_map(|number| self.partitions.get(*number)).for_each(|partition| {
-            partition.waiters().wake_all();
+            partition.wake_all();
         });
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
+use super::fetch::FetchLimits;
 use super::file_names::{LEADER_EPOCHS, PARTITION_METADATA, TEMPORARY, TOPIC_FILE_EXTENSION};
 use super::flusher::Flusher;
 use super::partition::Partition;
@@ -31,6 +32,7 @@ pub(crate) struct TopicPlace {
     pub(crate) reserve: Arc<Reserve>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) flusher: Arc<Flusher>,
+    pub(crate) fetch_limits: Arc<FetchLimits>,
 }
 
 impl TopicPlace {
@@ -213,7 +215,8 @@ impl TopicPlace {
     }
 
     pub(super) fn partition(&self, name: &TopicPartition, log: Result<Log>) -> Arc<Partition> {
-        Arc::new(Partition::new(name.clone(), log, Arc::clone(&self.flusher), Arc::clone(&self.clock)))
+        let shared = (Arc::clone(&self.flusher), Arc::clone(&self.fetch_limits));
+        Arc::new(Partition::new(name.clone(), log, shared, Arc::clone(&self.clock)))
     }
 }
 
