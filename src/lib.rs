@@ -111,7 +111,7 @@ pub use topic::{
     RecoveryReport, TopicDescription,
 };
 pub use types::{
-    Compression, Durability, NO_TIMESTAMP, Offset, OnCorruption, Timestamp, TimestampType, TopicPartition,
+    Compression, Durability, NO_TIMESTAMP, Offset, OnCorruption, ReadMode, Timestamp, TimestampType, TopicPartition,
 };
 
 #[cfg(doctest)]

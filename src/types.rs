@@ -122,6 +122,44 @@ impl OnCorruption {
     }
 }
 
+/// How the bytes of segments are read: `read.mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum ReadMode {
+    /// Through maps of the files: without a system call, and without a copy. A device that fails to give a page that is read
+    /// ends the process with a signal, and so does whoever cuts a file of the directory.
+    #[default]
+    Mmap,
+    /// By system calls that copy. Nothing is mapped, and a device that fails is an error.
+    Pread,
+}
+
+impl ReadMode {
+    /// The value's name in properties: `mmap` or `pread`.
+    pub fn name(self) -> &'static str {
+        match self {
+            ReadMode::Mmap => "mmap",
+            ReadMode::Pread => "pread",
+        }
+    }
+
+    /// The inverse of [`name`](ReadMode::name).
+    ///
+    /// ```
+    /// use thalweg::ReadMode;
+    /// assert_eq!(ReadMode::from_name("pread"), Some(ReadMode::Pread));
+    /// ```
+    pub fn from_name(name: &str) -> Option<Self> {
+        [ReadMode::Mmap, ReadMode::Pread].into_iter().find(|mode| mode.name() == name)
+    }
+}
+
+impl fmt::Display for ReadMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// How the records of a batch are compressed: Kafka's `compression.type`.
 ///
 /// Every value can be named in any build. Reading or writing one needs the cargo feature of the same name; `gzip`,

@@ -95,7 +95,7 @@ impl Broker {
         let path = std::path::absolute(path).map_err(|error| Error::io("find the data directory", path, error))?;
         Broker::open_configured(
             &path,
-            Arc::new(RealDisk::default()),
+            Arc::new(RealDisk::reading(config.get_read_mode())),
             Arc::new(SystemClock),
             config,
             Background::Threads,
@@ -125,7 +125,7 @@ impl Broker {
         )
         .map_err(|error| Error::io("start the background threads of", path, error))?;
         let handles_max = config.get_max_open_files().unwrap_or_else(OpenFiles::handles_max_default);
-        let open_files = OpenFiles::new(handles_max, config.get_max_mapped_segments());
+        let open_files = OpenFiles::with_mode(config.get_read_mode(), handles_max, config.get_max_mapped_segments());
         let usage = Arc::new(Usage::new(config.get_store_max_bytes()));
         let reserve = Arc::new(Reserve::open(&*disk, path, config.get_store_reserve_bytes()));
         let place = TopicPlace {

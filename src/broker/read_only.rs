@@ -45,9 +45,6 @@ pub struct ReadOnlyBroker {
     place: TopicPlace,
 }
 
-/// Most maps of segments that are open at a time (fetch.md 13, `max.mapped.segments`).
-const MAPS_MAX: usize = 1024;
-
 impl ReadOnlyBroker {
     /// Opens a data directory for reading.
     ///
@@ -56,11 +53,25 @@ impl ReadOnlyBroker {
     /// [`NotADataDirectory`](crate::ErrorKind::NotADataDirectory) if it holds something else, and what the system refuses,
     /// as for a directory that is not there.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
+        ReadOnlyBroker::open_with(directory, BrokerConfig::new())
+    }
+
+    /// As [`open`](ReadOnlyBroker::open), with a configuration, of which what is about reading counts:
+    /// [`read_mode`](BrokerConfig::read_mode), [`max_mapped_segments`](BrokerConfig::max_mapped_segments) and
+    /// [`max_open_files`](BrokerConfig::max_open_files). The owner has its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](ReadOnlyBroker::open), and [`InvalidConfig`](crate::ErrorKind::InvalidConfig).
+    pub fn open_with(directory: impl AsRef<Path>, config: BrokerConfig) -> Result<Self> {
+        config.check()?;
         let path = directory.as_ref();
         let path = std::path::absolute(path).map_err(|error| Error::io("find the data directory", path, error))?;
-        let (disk, clock): (Arc<dyn Disk>, Arc<dyn Clock>) = (Arc::new(RealDisk::default()), Arc::new(SystemClock));
+        let (disk, clock): (Arc<dyn Disk>, Arc<dyn Clock>) =
+            (Arc::new(RealDisk::reading(config.get_read_mode())), Arc::new(SystemClock));
         check_is_data_directory(&path, &*disk)?;
-        let open_files = OpenFiles::new(1, MAPS_MAX);
+        let handles_max = config.get_max_open_files().unwrap_or_else(OpenFiles::handles_max_default);
+        let open_files = OpenFiles::with_mode(config.get_read_mode(), handles_max, config.get_max_mapped_segments());
         let place = TopicPlace {
             dir: path.into(),
             disk,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::keys::{self, BROKER_KEYS, Limit};
 use super::topic::in_whole_millis;
 use crate::error::Result;
+use crate::types::ReadMode;
 
 /// What a broker may use of the machine, and when it looks after things. Used by [`Broker::open_with`].
 ///
@@ -31,6 +32,8 @@ pub struct BrokerConfig {
     pub(super) fetch_max_bytes: usize,
     /// Whether the answer to a fetch goes on in the next segment.
     pub(super) fetch_cross_segments: bool,
+    /// How segments are read.
+    pub(super) read_mode: ReadMode,
     /// Most maps of segments that nothing is appended to.
     pub(super) max_mapped_segments: usize,
     /// Most handles of files that are written to.
@@ -53,6 +56,7 @@ impl BrokerConfig {
         BrokerConfig {
             fetch_max_bytes: 57_671_680,
             fetch_cross_segments: true,
+            read_mode: ReadMode::Mmap,
             max_mapped_segments: 1024,
             max_open_files: Limit(None),
             checkpoint_interval: Duration::from_mins(1),
@@ -134,11 +138,37 @@ impl BrokerConfig {
         self
     }
 
+    /// `read.mode` (not a key of Kafka's): how the bytes of segments are read. Default `mmap`.
+    ///
+    /// `mmap`: through maps of the files. Reading what the system has in memory takes no system call and no copy. A page that
+    /// the device does not give, and a file that somebody else cuts, end the process with a signal (`SIGBUS`). For file
+    /// systems on a device of this machine.
+    ///
+    /// `pread`: by system calls that copy, and nothing of a segment is mapped. A device or a network that fails is an
+    /// [`Io`](crate::ErrorKind::Io) error of the call that reads, and goes no further. For network file systems, such as NFS,
+    /// SMB and those in user space, whose servers can go away or have their files changed by others, and for systems on
+    /// which maps do not show at once what is written. What gets worse: each fetch takes a few system calls, and memory and
+    /// time for a copy of what it returns; indexes of cold segments are made by reading headers one after the other; and the
+    /// segments that are read take file handles, of which there are fewer than maps
+    /// ([`max_mapped_segments`](BrokerConfig::max_mapped_segments)). Rule: fetch.md 11.
+    ///
+    /// ```
+    /// # use thalweg::{BrokerConfig, ReadMode};
+    /// let config = BrokerConfig::new().read_mode(ReadMode::Pread);
+    /// # assert_ne!(config, BrokerConfig::new());
+    /// ```
+    pub fn read_mode(mut self, mode: ReadMode) -> Self {
+        self.read_mode = mode;
+        self
+    }
+
     /// `max.mapped.segments` (not a key of Kafka's): most segments that are mapped for reading at a time, beside those that
     /// are appended to. Default 1024, range 1 to 2147483647.
     ///
     /// Smaller: readers of many segments have them mapped again and again. Larger: Linux allows a process 65530 maps unless
     /// it is told otherwise. What a reader holds stays mapped for it, whatever the limit. Rule: fetch.md 11.
+    ///
+    /// With [`ReadMode::Pread`] it is how many are open for reading, which are never more than `max.open.files`.
     ///
     /// ```
     /// # use thalweg::BrokerConfig;
@@ -263,6 +293,11 @@ impl BrokerConfig {
         self.fetch_cross_segments
     }
 
+    /// `read.mode`.
+    pub(crate) fn get_read_mode(&self) -> ReadMode {
+        self.read_mode
+    }
+
     /// `max.mapped.segments`.
     pub(crate) fn get_max_mapped_segments(&self) -> usize {
         self.max_mapped_segments
@@ -359,6 +394,7 @@ mod tests {
     const OTHER_VALUES: &[(&str, &str)] = &[
         ("fetch.max.bytes", "4096"),
         ("fetch.cross.segments", "false"),
+        ("read.mode", "pread"),
         ("max.mapped.segments", "7"),
         ("max.open.files", "20"),
         ("log.flush.offset.checkpoint.interval.ms", "1000"),
@@ -393,6 +429,7 @@ mod tests {
         let set = BrokerConfig::new()
             .fetch_max_bytes(4096)
             .fetch_cross_segments(false)
+            .read_mode(ReadMode::Pread)
             .max_mapped_segments(7)
             .max_open_files(Some(20))
             .log_flush_offset_checkpoint_interval(Duration::from_secs(1))
@@ -402,6 +439,7 @@ mod tests {
             .store_full_policy(StoreFullPolicy::DropOldest);
         assert_eq!(BrokerConfig::from_properties(OTHER_VALUES.iter().copied()).unwrap(), set);
         assert_eq!((set.get_max_mapped_segments(), set.get_max_open_files()), (7, Some(20)));
+        assert_eq!(set.get_read_mode(), ReadMode::Pread);
         assert_eq!(set.get_checkpoint_interval(), Duration::from_secs(1));
         assert_eq!(set.get_retention_check_interval(), Duration::from_secs(2));
         assert_eq!(set.get_store_max_bytes(), Some(1_000_000));
@@ -431,6 +469,9 @@ mod tests {
         }
         for (key, unlimited) in [("max.open.files", "-1"), ("store.max.bytes", "-1")] {
             assert_eq!(BrokerConfig::from_properties([(key, unlimited)]).unwrap(), BrokerConfig::new());
+        }
+        for mode in ["", "Mmap", "read"] {
+            BrokerConfig::from_properties([("read.mode", mode)]).unwrap_err();
         }
         for policy in ["", "Block", "drop_oldest", "drop"] {
             BrokerConfig::from_properties([("store.full.policy", policy)]).unwrap_err();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::broker::{BrokerConfig, StoreFullPolicy};
 use super::topic::{CleanupPolicy, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::{Durability, OnCorruption, TimestampType};
+use crate::types::{Durability, OnCorruption, ReadMode, TimestampType};
 
 /// One key of the configuration struct `C`.
 pub(super) struct Key<C: 'static> {
@@ -82,6 +82,7 @@ pub(super) const BROKER_KEYS: &[Key<BrokerConfig>] = &[
     key!("fetch.max.bytes", fetch_max_bytes, "57671680", "1024 to 2147483647 bytes",
         |bytes: usize| (1024..=I32_MAX as usize).contains(&bytes)),
     key!("fetch.cross.segments", fetch_cross_segments, "true", "true or false", anything),
+    key!("read.mode", read_mode, "mmap", "mmap or pread", anything),
     key!("max.mapped.segments", max_mapped_segments, "1024", "1 to 2147483647", is_count),
     key!("max.open.files", max_open_files, "-1",
         "1 to 2147483647, or -1 for a quarter of what the process may have",
@@ -263,7 +264,7 @@ macro_rules! named {
     )+};
 }
 
-named!(CleanupPolicy, Durability, OnCorruption, StoreFullPolicy, TimestampType);
+named!(CleanupPolicy, Durability, OnCorruption, ReadMode, StoreFullPolicy, TimestampType);
 
 /// A new `C` has what the table says.
 #[cfg(test)]

@@ -12,7 +12,7 @@
 //! Index files are rewritten in place when a segment is sealed once more, so they are copied and never linked.
 //!
 //! Nothing that happens at the same time breaks the copy: it holds the view, so a segment whose name is gone is copied
-//! from its map; where it has none, the copy begins again with what readers see by then. The log start is read after the
+//! from its map, or from its open file; where it has none, the copy begins again with what readers see by then. The log start is read after the
 //! view and kept within what was copied.
 
 use std::io;
@@ -29,7 +29,7 @@ use crate::sys::{Disk, OpenMode, SyncPoint};
 use crate::types::{FilePos, Offset};
 
 /// Bytes that are copied with one write.
-const PIECE: usize = 1 << 20;
+const PIECE: FilePos = 1 << 20;
 
 /// What was copied of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Log {
             copied.linked += 1;
             copied.linked_bytes += u64::from(len);
         } else {
-            copy_mapped(disk, segment, len, &to)?;
+            copy_content(disk, segment, len, &to)?;
             copied.copied += 1;
             copied.copied_bytes += u64::from(len);
         }
@@ -177,15 +177,17 @@ fn link(disk: &dyn Disk, from: &Path, to: &Path, len: FilePos) -> io::Result<boo
 }
 
 /// Copies the first `len` bytes of a segment, whatever has become of its name; durable with the directory.
-fn copy_mapped(disk: &dyn Disk, segment: &Arc<Segment>, len: FilePos, to: &Path) -> io::Result<()> {
+fn copy_content(disk: &dyn Disk, segment: &Arc<Segment>, len: FilePos, to: &Path) -> io::Result<()> {
     if len == 0 {
         return disk.open(to, OpenMode::Create)?.sync(SyncPoint::Backup); // there is nothing to map
     }
     let reader = segment.reader()?;
-    let bytes = reader.bytes(0..len).ok_or(io::ErrorKind::UnexpectedEof)?;
     let file = disk.open(to, OpenMode::Create)?;
-    for (at, piece) in bytes.chunks(PIECE).enumerate() {
-        file.write_at(piece, (at * PIECE) as u64)?;
+    let mut at = 0;
+    while at < len {
+        let end = len.min(at.saturating_add(PIECE));
+        file.write_at(&reader.bytes(at..end)?, u64::from(at))?;
+        at = end;
     }
     file.sync(SyncPoint::Backup)
 }

@@ -1,10 +1,12 @@
 //! Offsets by time: the targets of Kafka's ListOffsets.
 
+use std::cell::Cell;
+
 use super::log::Log;
 use super::read::Unreadable;
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{Batch, Malformed, RecordIter};
-use crate::segment::{DamageAt, End, Segment, bad_offsets, follows};
+use crate::record::{Batch, BatchHeader, Malformed, RecordIter};
+use crate::segment::{DamageAt, End, ReadFailure, Segment, SegmentReader, bad_offsets, follows};
 use crate::sync::Arc;
 use crate::types::{FilePos, NO_TIMESTAMP, Offset, Timestamp};
 
@@ -108,10 +110,8 @@ impl Log {
             segment,
             |reader| reader.before_timestamp(timestamp, log_start, end),
             end,
+            |batch| timestamp <= batch.max_timestamp() && log_start <= batch.last_offset(),
             |batch, inflated| {
-                if batch.max_timestamp() < timestamp || batch.last_offset() < log_start {
-                    return Ok(None);
-                }
                 let records = records_of(batch, inflated, self.inflated_max())?;
                 let mut found = records.filter(|(offset, time)| log_start <= *offset && timestamp <= *time);
                 Ok(found.next().map(|(offset, timestamp)| TimestampOffset { timestamp, offset }))
@@ -121,49 +121,53 @@ impl Log {
 
     /// The first record of a segment, from `log_start` on, with the largest timestamp, by a walk over all of it.
     fn largest_in(&self, segment: &Arc<Segment>, log_start: Offset, end: End) -> Result<Option<TimestampOffset>> {
-        let mut newest: Option<TimestampOffset> = None;
+        let newest: Cell<Option<TimestampOffset>> = Cell::new(None);
+        let known = || newest.get().map_or(-1, |newest| newest.timestamp);
         self.walk(
             segment,
             |_| Ok(0),
             end,
+            |batch| known() < batch.max_timestamp() && log_start <= batch.last_offset(),
             |batch, inflated| -> std::result::Result<Option<TimestampOffset>, Malformed> {
-                let known = newest.map_or(-1, |newest| newest.timestamp);
-                if batch.max_timestamp() > known && batch.last_offset() >= log_start {
-                    for (offset, timestamp) in records_of(batch, inflated, self.inflated_max())? {
-                        if log_start <= offset && newest.map_or(-1, |newest| newest.timestamp) < timestamp {
-                            newest = Some(TimestampOffset { timestamp, offset });
-                        }
+                for (offset, timestamp) in records_of(batch, inflated, self.inflated_max())? {
+                    if log_start <= offset && known() < timestamp {
+                        newest.set(Some(TimestampOffset { timestamp, offset }));
                     }
                 }
                 Ok(None)
             },
         )?;
-        Ok(newest)
+        Ok(newest.get())
     }
 
-    /// Shows the data batches of a segment to `look` until it has found something.
+    /// Shows the data batches of a segment whose headers are `wanted` to `look` until it has found something.
     fn walk<T>(
         &self,
         segment: &Arc<Segment>,
-        begin: impl FnOnce(&crate::segment::SegmentReader) -> std::result::Result<FilePos, DamageAt>,
+        begin: impl FnOnce(&SegmentReader) -> std::result::Result<FilePos, ReadFailure>,
         end: End,
+        wanted: impl Fn(&BatchHeader) -> bool,
         mut look: impl FnMut(&Batch<'_>, &mut Vec<u8>) -> std::result::Result<Option<T>, Malformed>,
     ) -> Result<Option<T>> {
-        let reader = segment.reader().map_err(|error| self.unread(segment, Unreadable::Io(error)))?;
-        let corrupt = |damage: DamageAt| {
-            let reason = damage.malformed.to_string();
-            self.unread(segment, Unreadable::Corrupt(segment.base(), damage.file_pos, reason))
-        };
+        let failed = |failure: ReadFailure| self.unread(segment, Unreadable::of(failure, segment.base()));
+        let corrupt = |damage: DamageAt| failed(damage.into());
+        let reader = segment.reader().map_err(|error| failed(error.into()))?;
         let mut inflated = Vec::new();
-        let mut at = begin(&reader).map_err(corrupt)?;
+        let mut at = begin(&reader).map_err(failed)?;
+        let mut headers = reader.headers(end);
         // Where it begins in the middle, that batch has been looked at.
         let mut expected = (at == 0).then(|| segment.base());
-        while let Some(batch) = reader.batch_at(at, end).map_err(corrupt)? {
-            if expected.is_some_and(|expected| !follows(&batch, expected, self.place.gaps_below)) {
-                return Err(corrupt(DamageAt { file_pos: at, malformed: bad_offsets(&batch) }));
+        while let Some(header) = headers.at(at).map_err(failed)? {
+            if expected.is_some_and(|expected| !follows(header, expected, self.place.gaps_below)) {
+                return Err(corrupt(DamageAt { file_pos: at, malformed: bad_offsets(header) }));
             }
-            expected = Some(batch.next_offset());
-            if !batch.is_control() {
+            expected = Some(header.next_offset());
+            if !header.is_control() && wanted(header) {
+                let bytes = reader.batch_bytes(at, header).map_err(|error| failed(error.into()))?;
+                let batch = Batch::first(&bytes).map_err(|malformed| corrupt(DamageAt { file_pos: at, malformed }))?;
+                let Some(batch) = batch else {
+                    return Err(corrupt(DamageAt { file_pos: at, malformed: Malformed::SizeBeyondEnd }));
+                };
                 let found = look(&batch, &mut inflated).map_err(|malformed| match malformed {
                     Malformed::UnsupportedCompression(codec) => Error::new(ErrorKind::UnsupportedCompression { codec })
                         .in_partition(self.partition())
@@ -175,7 +179,7 @@ impl Log {
                     return Ok(found);
                 }
             }
-            at += batch.size() as FilePos;
+            at += header.size() as FilePos;
         }
         Ok(None)
     }

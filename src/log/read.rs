@@ -1,4 +1,4 @@
-//! Fetching: whole batches, as slices of the mapped segments.
+//! Fetching: whole batches, as slices of the mapped segments, or as copies where nothing is mapped.
 
 use std::io;
 
@@ -10,11 +10,12 @@ use super::slice::{Pieces, Slice};
 use super::transactions::Transactions;
 use super::view::View;
 use crate::error::{Error, ErrorKind, Result};
-use crate::segment::{DamageAt, End, Segment};
+use crate::segment::{End, ReadFailure, Segment};
 use crate::sync::Arc;
 use crate::types::{FilePos, Offset, TopicPartition};
 
-/// What a fetch returned: slices of the log, each a row of whole batches. Nothing is copied and nothing decoded yet.
+/// What a fetch returned: slices of the log, each a row of whole batches. Nothing is decoded yet, and nothing copied,
+/// unless the broker's [`read_mode`](crate::BrokerConfig::read_mode) is to copy.
 ///
 /// It keeps the segments it shows alive, also after the records were deleted and after the broker was closed. Keeping
 /// it for long keeps their disk space.
@@ -276,7 +277,7 @@ impl Log {
                 )
             }
             Ok(None) => corrupt(segment.base(), 0, "the segment is empty, with another one behind it".to_owned()),
-            Err(damage) => corrupt(next_base, damage.file_pos, damage.malformed.to_string()),
+            Err(failure) => Err(Unreadable::of(failure, next_base)),
         }
     }
 
@@ -291,22 +292,22 @@ impl Log {
     ) -> std::result::Result<Stop, Unreadable> {
         let reader = segment.reader().map_err(Unreadable::Io)?;
         let offset = fetched.next_offset;
-        let corrupt = |damage: DamageAt| Unreadable::Corrupt(offset, damage.file_pos, damage.malformed.to_string());
-        let Some((from, first)) = reader.find(offset, end).map_err(corrupt)? else {
+        let found = reader.find(offset, end).map_err(|failure| Unreadable::of(failure, offset))?;
+        let Some((from, first)) = found else {
             return Ok(Stop::End); // everything from the offset on was compacted away here
         };
         if first.size() > *left && !at_least_one {
             return Ok(Stop::Budget);
         }
-        let limit = (*left).max(first.size());
-        let to = reader.boundary((from, first), limit, end);
-        *left = left.saturating_sub((to.file_pos - from) as usize);
-        let stop = match reader.batch_at(to.file_pos, end) {
+        let to = reader.boundary((from, &first), (*left).max(first.size()), end).map_err(Unreadable::Io)?;
+        let stop = match reader.headers(end).at(to.file_pos) {
             Ok(None) => Stop::End,
             Ok(Some(_)) => Stop::Budget,
             Err(_) => Stop::Damage,
         };
-        fetched.slices.push(Slice { segment: reader, range: from..to.file_pos });
+        let slice = Slice::of(reader, from..to.file_pos).map_err(Unreadable::Io)?;
+        *left = left.saturating_sub(slice.len());
+        fetched.slices.push(slice);
         fetched.next_offset = to.offset;
         Ok(stop)
     }
@@ -314,7 +315,7 @@ impl Log {
     #[cold]
     pub(super) fn unreadable(&self, segment: &Segment, asked_for: Offset, unreadable: Unreadable) -> Error {
         let error = match unreadable {
-            Unreadable::Io(error) => Error::io("open the segment", &segment.path(), error),
+            Unreadable::Io(error) => Error::io("read the segment", &segment.path(), error),
             Unreadable::Corrupt(offset, file_pos, reason) => {
                 Error::new(ErrorKind::CorruptRecord { offset: offset.max(asked_for), reason })
                     .at_file(&segment.path())
@@ -327,8 +328,19 @@ impl Log {
 
 /// Why a segment cannot be read.
 pub(super) enum Unreadable {
-    /// It cannot be opened.
+    /// The system does not open it, or does not give its bytes.
     Io(io::Error),
     /// The first offset that cannot be read, where that is in the file, and what is wrong.
     Corrupt(Offset, FilePos, String),
+}
+
+impl Unreadable {
+    /// Damage takes the records from `offset` on.
+    #[cold]
+    pub(super) fn of(failure: ReadFailure, offset: Offset) -> Self {
+        match failure {
+            ReadFailure::Io(error) => Unreadable::Io(error),
+            ReadFailure::Damage(damage) => Unreadable::Corrupt(offset, damage.file_pos, damage.malformed.to_string()),
+        }
+    }
 }

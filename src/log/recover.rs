@@ -48,8 +48,8 @@ use super::room::ends_with_a_batch;
 use super::seal::{Anchor, Seal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::{
-    Damage, End, Indexer, Indexes, Room, Scan, ScanOffsets, Segment, SegmentFile, SegmentPlace, holds_batch_behind,
-    scan,
+    Damage, End, Indexer, Indexes, ReadFailure, Room, Scan, ScanOffsets, Segment, SegmentFile, SegmentPlace,
+    holds_batch_behind, scan,
 };
 use crate::sync::Arc;
 use crate::sys::{DiskFile, OpenMode, SyncPoint, is_full, replace_with_copy, rewrite};
@@ -98,12 +98,12 @@ impl Log {
             made: Vec::new(),
             stale: checkpoint.is_none(),
         };
-        let trusted = if left_by == LeftBy::Close { recovering.trust_checkpoint(last) } else { None };
+        let trusted = if left_by == LeftBy::Close { recovering.trust_checkpoint(last)? } else { None };
         let segments = match trusted {
             Some(active) => (recovering.open_unscanned(sealed, active.base()), active),
             None => recovering.scan(&found)?,
         };
-        let start = recovering.start(&segments);
+        let start = recovering.start(&segments)?;
         let Recovering { recovery, stale, made, .. } = recovering;
         let is_damaged = !start.damaged.is_empty();
         if !is_damaged {
@@ -214,18 +214,21 @@ impl Scanned {
 impl Recovering<'_> {
     /// The active segment, if the log was closed in order and is what the checkpoint says: base, size, end, and a last
     /// batch with the right checksum.
-    fn trust_checkpoint(&self, last: &(Offset, FilePos)) -> Option<Arc<Segment>> {
-        let checkpoint = self.checkpoint?;
-        let end = checkpoint.anchor()?;
+    fn trust_checkpoint(&self, last: &(Offset, FilePos)) -> Result<Option<Arc<Segment>>> {
+        let Some(checkpoint) = self.checkpoint else { return Ok(None) };
+        let Some(end) = checkpoint.anchor() else { return Ok(None) };
         if (checkpoint.active_base, checkpoint.active_size) != *last || end.offset < checkpoint.active_base {
-            return None;
+            return Ok(None);
         }
         let segment = Arc::new(Segment::open(self.place.segment(last.0), end));
         let holds = match end.file_pos {
             0 => end.offset == last.0,
-            _ => segment.reader().ok()?.ends_with_its_last_batch(end),
+            _ => {
+                let looked = segment.reader().and_then(|reader| reader.ends_with_its_last_batch(end));
+                looked.map_err(|error| self.refused("read the segment", &segment.path(), error))?
+            }
         };
-        holds.then_some(segment)
+        Ok(holds.then_some(segment))
     }
 
     /// Opens segments that need no scan. Each ends where the next one, or `next_base`, begins.
@@ -362,7 +365,7 @@ impl Recovering<'_> {
     }
 
     /// Where the log starts, with what is found between its start and its first segment.
-    fn start(&mut self, (sealed, active): &(Vec<Arc<Segment>>, Arc<Segment>)) -> Start {
+    fn start(&mut self, (sealed, active): &(Vec<Arc<Segment>>, Arc<Segment>)) -> Result<Start> {
         let first = sealed.first().unwrap_or(active);
         let mut log_start = self.checkpoint.map_or(first.base(), |checkpoint| checkpoint.log_start);
         if log_start < first.base() {
@@ -379,7 +382,7 @@ impl Recovering<'_> {
             }
         }
         let recovery_point = self.checkpoint.map_or(first.base(), |checkpoint| checkpoint.recovery_point);
-        Start {
+        Ok(Start {
             log_start,
             recovery_point: recovery_point.min(active.written().offset),
             anchor: if self.stale {
@@ -387,9 +390,9 @@ impl Recovering<'_> {
             } else {
                 self.anchor(active.base()).map(|end| Anchor { base: active.base(), end })
             },
-            leader_epoch: self.leader_epoch(active),
+            leader_epoch: self.leader_epoch(active)?,
             damaged: std::mem::take(&mut self.damaged),
-        }
+        })
     }
 
     /// Walks a file, as the device has it: from the recovery point on, if the checkpoint knows where in the file that is,
@@ -400,10 +403,12 @@ impl Recovering<'_> {
             .open_as_stored(&place, &path, len)
             .map_err(|error| self.refused("make sure of what the device has of", &path, error))?;
         let beginning = End { offset: place.base, file_pos: 0 };
-        let from = self.trusted_anchor(&place, len).unwrap_or(beginning);
+        let from = self.trusted_anchor(&place, len)?.unwrap_or(beginning);
         let mut walked = self.walk(&place, &*file, (from, len))?;
         let nothing_follows = from != beginning && walked.0.valid_end == from.file_pos;
-        let is_room = walked.0.damage == Some(Damage::Zeros) && ends_with_a_batch(&place, from);
+        let ends_there =
+            |end| ends_with_a_batch(&place, end).map_err(|error| self.refused("read the segment", &path, error));
+        let is_room = walked.0.damage == Some(Damage::Zeros) && ends_there(from)?;
         if nothing_follows && walked.0.damage.is_some() && !is_room {
             // Not one batch follows: the place itself may be wrong, which a walk from the beginning shows.
             walked = self.walk(&place, &*file, (beginning, len))?;
@@ -435,13 +440,17 @@ impl Recovering<'_> {
     }
 
     /// The epoch of the batches to come. Where the file with the epochs is lost, the last batch knows the latest.
-    fn leader_epoch(&self, active: &Arc<Segment>) -> i32 {
-        if self.epochs != LeaderEpochs::default() {
-            return self.epochs.latest();
+    fn leader_epoch(&self, active: &Arc<Segment>) -> Result<i32> {
+        if self.epochs != LeaderEpochs::default() || active.written().file_pos == 0 {
+            return Ok(self.epochs.latest());
         }
-        let last =
-            active.reader().ok().and_then(|reader| Some(reader.last_batch(active.written()).ok()??.1.leader_epoch()));
-        last.unwrap_or(0).max(0)
+        let refused = |error| self.refused("read the segment", &active.path(), error);
+        let last = match active.reader().map_err(refused)?.last_batch(active.written()) {
+            Ok(last) => last.map_or(0, |(_, batch)| batch.leader_epoch()),
+            Err(ReadFailure::Damage(_)) => 0,
+            Err(ReadFailure::Io(error)) => return Err(refused(error)),
+        };
+        Ok(last.max(0))
     }
 
     /// Walks a file from a place between two batches on. From the beginning it makes the indexes.
@@ -463,14 +472,17 @@ impl Recovering<'_> {
     }
 
     /// The recovery point's place in a segment, if the checkpoint says where it is and the file does not contradict.
-    fn trusted_anchor(&self, place: &SegmentPlace, len: FilePos) -> Option<End> {
+    fn trusted_anchor(&self, place: &SegmentPlace, len: FilePos) -> Result<Option<End>> {
         // After a close in order it was the checkpoint that did not hold.
-        let anchor = self.anchor(place.base).filter(|_| self.left_by == LeftBy::Crash)?;
+        let anchor = self.anchor(place.base).filter(|_| self.left_by == LeftBy::Crash);
+        let Some(anchor) = anchor else { return Ok(None) };
         if anchor.file_pos == len && len > 0 {
             // Nothing follows that could show whether the place is right: the last batch has to.
-            return ends_with_a_batch(place, anchor).then_some(anchor);
+            let holds = ends_with_a_batch(place, anchor)
+                .map_err(|error| self.refused("read the segment", &place.path(SegmentFile::Log), error))?;
+            return Ok(holds.then_some(anchor));
         }
-        (anchor.file_pos <= len).then_some(anchor)
+        Ok((anchor.file_pos <= len).then_some(anchor))
     }
 
     /// Where in the segment at `base` the recovery point lies, if the checkpoint says so.

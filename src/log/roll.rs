@@ -105,8 +105,7 @@ fn first_timestamp(writer: &Writer) -> Option<Timestamp> {
         Some(writing) => Arc::clone(writing.reader()),
         None => writer.active.reader().ok()?,
     };
-    let first = reader.batch_at(0, end).ok()??;
-    Some(first.max_timestamp()).filter(|timestamp| 0 <= *timestamp)
+    reader.first_timestamp(end)
 }
 
 /// A random time below `limit`.

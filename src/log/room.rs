@@ -1,5 +1,7 @@
 //! Recovery and the room behind the batches of a segment: zeros which are neither data nor damage.
 
+use std::io;
+
 use super::recover::Recovering;
 use crate::segment::{End, Scan, Segment, SegmentFile, SegmentPlace, data_end};
 use crate::sync::Arc;
@@ -42,7 +44,6 @@ fn without_room((valid_end, data_end): (FilePos, FilePos), len: FilePos) -> File
 }
 
 /// Whether a whole batch ends at `end`, which the checkpoint says and nothing that follows can show.
-pub(super) fn ends_with_a_batch(place: &SegmentPlace, end: End) -> bool {
-    let reader = Arc::new(Segment::open(place.clone(), end)).reader();
-    reader.is_ok_and(|reader| reader.ends_with_its_last_batch(end))
+pub(super) fn ends_with_a_batch(place: &SegmentPlace, end: End) -> io::Result<bool> {
+    Arc::new(Segment::open(place.clone(), end)).reader()?.ends_with_its_last_batch(end)
 }

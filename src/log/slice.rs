@@ -1,30 +1,81 @@
 //! Whole batches of a segment, and a few such pieces in a row.
 
+use std::io;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 
-use crate::segment::SegmentReader;
+use crate::segment::{SegmentFile, SegmentPlace, SegmentReader};
 use crate::sync::Arc;
 use crate::types::FilePos;
 
 /// Whole batches of one segment.
 #[derive(Clone, Debug)]
 pub(super) struct Slice {
-    pub(super) segment: Arc<SegmentReader>,
+    pub(super) segment: SliceOf,
     pub(super) range: Range<FilePos>,
 }
 
+/// What a slice is a part of.
+#[derive(Clone, Debug)]
+pub(super) enum SliceOf {
+    /// A mapped segment.
+    Mapped(Arc<SegmentReader>),
+    /// What was read of a segment that is not mapped, and is not held open for it.
+    Copied(Arc<Copied>),
+}
+
+/// A part of a segment.
+#[derive(Debug)]
+pub(super) struct Copied {
+    place: Arc<SegmentPlace>,
+    /// Where it begins in the file.
+    from: FilePos,
+    bytes: Vec<u8>,
+}
+
+impl SliceOf {
+    /// The file, for an error.
+    #[cold]
+    pub(super) fn path(&self) -> PathBuf {
+        match self {
+            SliceOf::Mapped(segment) => segment.place().path(SegmentFile::Log),
+            SliceOf::Copied(copied) => copied.place.path(SegmentFile::Log),
+        }
+    }
+}
+
 impl Slice {
+    /// The bytes of `range`, which are whole batches: where they are mapped nothing is copied, else all of it at once.
+    pub(super) fn of(segment: Arc<SegmentReader>, range: Range<FilePos>) -> io::Result<Self> {
+        let segment = match segment.is_mapped() {
+            true => SliceOf::Mapped(segment),
+            false => {
+                let bytes = segment.bytes(range.clone())?.into_owned();
+                SliceOf::Copied(Arc::new(Copied { place: Arc::clone(segment.place()), from: range.start, bytes }))
+            }
+        };
+        Ok(Slice { segment, range })
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
-        self.segment.bytes(self.range.clone()).unwrap_or_default() // a fetch made it from published bytes
+        let range = self.range.clone();
+        let bytes = match &self.segment {
+            SliceOf::Mapped(segment) => segment.mapped(range),
+            SliceOf::Copied(copied) => {
+                let [start, end] = [range.start, range.end].map(|at| at.saturating_sub(copied.from) as usize);
+                copied.bytes.get(start..end)
+            }
+        };
+        bytes.unwrap_or_default() // a fetch made it from published bytes
     }
 
     pub(super) fn len(&self) -> usize {
         self.range.len()
     }
 
-    /// Bytes that keep the segment alive by themselves.
+    /// Bytes that keep the segment, or the copy, alive by themselves.
     pub(super) fn share(&self) -> Bytes {
         Bytes::from_owner(self.clone())
     }

@@ -537,7 +537,8 @@ fn the_clock_rolls_where_it_is_asked_to() {
 /// Somebody reads the log while its owner ends and the disk is full: nothing has to be written to open it again.
 #[test]
 fn a_log_that_is_read_opens_on_a_full_disk() {
-    use crate::sys::{Disk, Mapping, OpenMode};
+    use crate::sys::{Disk, FileBytes, OpenMode};
+    use crate::types::ReadMode;
 
     let dir = tempfile::tempdir().unwrap();
     let (log, _) = open(dir.path(), fsync());
@@ -545,8 +546,8 @@ fn a_log_that_is_read_opens_on_a_full_disk() {
     log.sync_to(1).unwrap();
     drop(log);
     let file = RealDisk::default().open(&dir.path().join("00000000000000000000.log"), OpenMode::Read).unwrap();
-    let reader = Mapping::of_whole(&*file, 20_000).unwrap();
-    assert!(reader.slice(0..20_000).unwrap().iter().map(|byte| u64::from(*byte)).sum::<u64>() > 0);
+    let reader = FileBytes::of_whole(ReadMode::Mmap, Arc::clone(&file), 20_000).unwrap();
+    assert!(reader.mapped(0..20_000).unwrap().iter().map(|byte| u64::from(*byte)).sum::<u64>() > 0);
     if file.drop_cache().unwrap() {
         return println!("skipped: this file system has no device, or no cache that could be asked");
     }

@@ -25,8 +25,8 @@ use super::read::{FetchBudget, Fetched, Unreadable};
 use super::view::View;
 use crate::config::IsolationLevel;
 use crate::error::Result;
-use crate::record::{Batch, Batches, Compression, ControlType, Malformed, RecordIter};
-use crate::segment::{End, Segment, SegmentReader, follows};
+use crate::record::{Batch, BatchHeader, Batches, Compression, ControlType, Malformed, RecordIter};
+use crate::segment::{End, ReadFailure, Segment, SegmentReader, follows};
 use crate::sync::{Arc, Mutex, OnceLock};
 use crate::types::{FilePos, Offset};
 
@@ -65,7 +65,7 @@ struct Span {
 
 impl Transactions {
     /// Walks the segments of `view` that others can have written. `damaged` is what cannot be read in them. The error
-    /// names the segment that cannot be opened.
+    /// names the segment that the system does not let be read.
     fn of(
         view: &View,
         gaps_below: Offset,
@@ -78,7 +78,8 @@ impl Transactions {
             let next_base = segments.peek().map(|next| next.base());
             let to_next = segment.base()..next_base.unwrap_or(Offset::MAX);
             let reader = segment.reader().map_err(|error| (Arc::clone(segment), error))?;
-            if let Err(offset) = walk.segment(&reader, (segment.base(), segment.written()), next_base) {
+            let walked = walk.segment(&reader, (segment.base(), segment.written()), next_base);
+            if let Some(offset) = walked.map_err(|error| (Arc::clone(segment), error))? {
                 walk.skip(offset..to_next.end);
             }
             // In the view a segment ends where its damage begins.
@@ -120,35 +121,50 @@ struct Walk {
 }
 
 impl Walk {
-    /// Walks one segment. The error is the offset from which on nothing is known up to the next segment.
+    /// Walks one segment. Returns the offset from which on nothing is known up to the next segment, if there is one.
     fn segment(
         &mut self,
         segment: &SegmentReader,
         (base, end): (Offset, End),
         next_base: Option<Offset>,
-    ) -> std::result::Result<(), Offset> {
-        let (mut file_pos, mut expected) = (0, base);
-        while let Some(batch) = segment.batch_at(file_pos, end).map_err(|_| expected)? {
-            if !follows(&batch, expected, self.gaps_below) {
-                return Err(expected);
+    ) -> io::Result<Option<Offset>> {
+        let (mut file_pos, mut expected, mut headers) = (0, base, segment.headers(end));
+        loop {
+            let batch = match headers.at(file_pos) {
+                Ok(Some(batch)) => batch,
+                Ok(None) => break,
+                Err(ReadFailure::Damage(_)) => return Ok(Some(expected)),
+                Err(ReadFailure::Io(error)) => return Err(error),
+            };
+            if !follows(batch, expected, self.gaps_below) {
+                return Ok(Some(expected));
             }
-            if batch.is_transactional() {
-                self.note(&batch).map_err(|_| expected)?;
+            if batch.is_transactional() && batch.is_control() {
+                let bytes = segment.batch_bytes(file_pos, batch)?;
+                let marker = Batch::first(&bytes).ok().flatten();
+                if marker.is_none_or(|marker| self.note_marker(&marker).is_err()) {
+                    return Ok(Some(expected));
+                }
+            } else if batch.is_transactional() {
+                self.note(batch);
             }
             file_pos += batch.size() as FilePos;
             expected = batch.next_offset();
         }
         let ends_there = next_base.is_none_or(|base| expected == base || base <= self.gaps_below);
-        if ends_there { Ok(()) } else { Err(expected) }
+        Ok(Some(expected).filter(|_| !ends_there))
     }
 
     /// Rule: log.md 14. A producer has one transaction at a time, from its first batch to its marker.
-    fn note(&mut self, batch: &Batch<'_>) -> std::result::Result<(), Malformed> {
-        let Some(producer_id) = batch.producer_id() else { return Ok(()) };
-        if !batch.is_control() {
+    fn note(&mut self, batch: &BatchHeader) {
+        if let Some(producer_id) = batch.producer_id() {
             self.open.entry(producer_id).or_insert(batch.base_offset());
-            return Ok(());
         }
+    }
+
+    /// The end of a transaction.
+    fn note_marker(&mut self, batch: &Batch<'_>) -> std::result::Result<(), Malformed> {
+        let Some(producer_id) = batch.producer_id() else { return Ok(()) };
         let marker = read_marker(batch)?;
         if matches!(marker, Some(ControlType::Other(_))) {
             return Ok(());

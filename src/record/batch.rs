@@ -1,18 +1,13 @@
 //! Batches, as views into the bytes they lie in.
 
 use std::fmt;
-
-use zerocopy::FromBytes;
+use std::ops::Deref;
 
 use super::compress;
 use super::crc::crc32c;
-use super::header::{
-    ATTRIBUTES_OFFSET, Attributes, BatchHeader, Compression, HEADER_LEN, LOG_OVERHEAD, MAGIC, MAGIC_OFFSET,
-    SIZE_FIELD_MIN,
-};
+use super::header::{ATTRIBUTES_OFFSET, BatchHeader, Compression, HEADER_LEN};
 use super::malformed::Malformed;
 use super::record::RawRecord;
-use crate::types::{Offset, Timestamp, TimestampType};
 
 /// A batch whose framing holds: it is all there, and its offsets are a range of possible ones.
 ///
@@ -29,155 +24,16 @@ impl<'a> Batch<'a> {
     ///
     /// A size or a format version that cannot be right is an error as soon as it can be seen, so a zero-filled tail is
     /// an error and not a torn batch. A size that is only too large cannot be told from a torn batch.
+    #[inline]
     pub(crate) fn first(bytes: &'a [u8]) -> Result<Option<Self>, Malformed> {
-        let Some(size_field) = bytes.get(8..).and_then(|rest| rest.first_chunk()) else { return Ok(None) };
-        let size_field = i32::from_be_bytes(*size_field);
-        if size_field < SIZE_FIELD_MIN {
-            return Err(Malformed::BadSize(size_field));
-        }
-        let Some(&magic) = bytes.get(MAGIC_OFFSET) else { return Ok(None) };
-        let magic = magic as i8;
-        if magic != MAGIC {
-            return Err(Malformed::BadMagic(magic));
-        }
-        // Positive as just checked, and below 2^31 + 12: no overflow even where a usize has 32 bits.
-        let size = size_field as usize + LOG_OVERHEAD;
-        let Some(bytes) = bytes.get(..size) else { return Ok(None) };
-        let Ok((header, _)) = BatchHeader::ref_from_prefix(bytes) else { return Ok(None) };
-        let batch = Batch { header, bytes };
-        batch.check_header()?;
-        Ok(Some(batch))
-    }
-
-    fn check_header(&self) -> Result<(), Malformed> {
-        let base_offset = self.base_offset();
-        let last_offset_delta = self.last_offset_delta();
-        // The next offset has to exist as well: a log goes on behind its last batch.
-        let next_offset = base_offset.checked_add(i64::from(last_offset_delta)).and_then(|last| last.checked_add(1));
-        if base_offset < 0 || last_offset_delta < 0 || next_offset.is_none() {
-            return Err(Malformed::BadOffsets { base_offset, last_offset_delta });
-        }
-        match self.record_count() {
-            count if count < 0 => Err(Malformed::BadRecordCount(count)),
-            _ => Ok(()),
-        }
-    }
-
-    /// The offset that delta 0 stands for, 0 or more. After compaction there need not be a record that has it.
-    #[inline]
-    pub(crate) fn base_offset(&self) -> Offset {
-        self.header.base_offset.get()
-    }
-
-    /// The last offset of the batch as it was first appended.
-    #[inline]
-    pub(crate) fn last_offset(&self) -> Offset {
-        self.base_offset() + i64::from(self.last_offset_delta())
-    }
-
-    /// The offset behind the batch.
-    #[inline]
-    pub(crate) fn next_offset(&self) -> Offset {
-        self.last_offset() + 1
-    }
-
-    /// Last offset minus base offset, 0 or more.
-    #[inline]
-    pub(crate) fn last_offset_delta(&self) -> i32 {
-        self.header.last_offset_delta.get()
+        let Some(header) = BatchHeader::first(bytes, bytes.len())? else { return Ok(None) };
+        Ok(bytes.get(..header.size()).map(|bytes| Batch { header, bytes }))
     }
 
     /// Bytes that the batch takes, its header included.
     #[inline]
     pub(crate) fn size(&self) -> usize {
         self.bytes.len()
-    }
-
-    /// The leader epoch, -1 for unknown.
-    #[inline]
-    pub(crate) fn leader_epoch(&self) -> i32 {
-        self.header.leader_epoch.get()
-    }
-
-    /// The attribute bits, those without a meaning included.
-    #[inline]
-    pub(crate) fn attributes(&self) -> Attributes {
-        Attributes::from_bits(self.header.attributes.get())
-    }
-
-    /// How the records are compressed.
-    #[inline]
-    pub(crate) fn compression(&self) -> Result<Compression, Malformed> {
-        self.attributes().compression()
-    }
-
-    /// Which clock the timestamps come from.
-    #[inline]
-    pub(crate) fn timestamp_type(&self) -> TimestampType {
-        self.attributes().timestamp_type()
-    }
-
-    /// Whether the records are markers that only the log's owner may write and applications never see.
-    #[inline]
-    pub(crate) fn is_control(&self) -> bool {
-        self.attributes().is_control()
-    }
-
-    /// Whether the records belong to a transaction.
-    #[inline]
-    pub(crate) fn is_transactional(&self) -> bool {
-        self.attributes().is_transactional()
-    }
-
-    /// The time after which the batch's tombstones and markers may be compacted away, once a compaction has set it.
-    #[inline]
-    pub(crate) fn delete_horizon(&self) -> Option<Timestamp> {
-        self.attributes().has_delete_horizon().then(|| self.base_timestamp())
-    }
-
-    /// The timestamp that delta 0 stands for.
-    #[inline]
-    pub(crate) fn base_timestamp(&self) -> Timestamp {
-        self.header.base_timestamp.get()
-    }
-
-    /// The largest timestamp of a record, or the time of the append; -1 for none.
-    #[inline]
-    pub(crate) fn max_timestamp(&self) -> Timestamp {
-        self.header.max_timestamp.get()
-    }
-
-    /// The idempotent producer, if there is one.
-    #[inline]
-    pub(crate) fn producer_id(&self) -> Option<i64> {
-        Some(self.header.producer_id.get()).filter(|id| 0 <= *id)
-    }
-
-    /// The producer's epoch, -1 for none.
-    #[inline]
-    pub(crate) fn producer_epoch(&self) -> i16 {
-        self.header.producer_epoch.get()
-    }
-
-    /// The sequence number of delta 0, -1 for none.
-    #[inline]
-    pub(crate) fn base_sequence(&self) -> i32 {
-        self.header.base_sequence.get()
-    }
-
-    /// The sequence number of the last record as first appended, -1 for none.
-    #[inline]
-    pub(crate) fn last_sequence(&self) -> i32 {
-        match self.base_sequence() {
-            -1 => -1,
-            base => add_to_sequence(base, self.last_offset_delta()),
-        }
-    }
-
-    /// Number of records that are there, 0 or more: fewer than offsets after a compaction.
-    #[inline]
-    pub(crate) fn record_count(&self) -> i32 {
-        self.header.record_count.get()
     }
 
     /// The whole batch.
@@ -208,14 +64,9 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The checksum in the header, right or wrong.
-    pub(crate) fn crc(&self) -> u32 {
-        self.header.crc.get()
-    }
-
     /// Compares the checksum in the header with that of the bytes.
     pub(crate) fn verify_crc(&self) -> Result<(), Malformed> {
-        let stored = self.header.crc.get();
+        let stored = self.crc();
         let computed = crc32c(self.bytes.get(ATTRIBUTES_OFFSET..).unwrap_or_default());
         if stored == computed { Ok(()) } else { Err(Malformed::BadCrc { stored, computed }) }
     }
@@ -243,6 +94,16 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// What a batch says of itself.
+impl Deref for Batch<'_> {
+    type Target = BatchHeader;
+
+    #[inline]
+    fn deref(&self) -> &BatchHeader {
+        self.header
+    }
+}
+
 impl fmt::Debug for Batch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch")
@@ -252,14 +113,6 @@ impl fmt::Debug for Batch<'_> {
             .field("size", &self.size())
             .finish()
     }
-}
-
-/// `sequence` plus `increment`, both 0 or more: sequence numbers wrap from 2^31 - 1 to 0.
-///
-/// Rule: records.md 2, `DefaultRecordBatch.incrementSequence`.
-#[inline]
-pub(crate) fn add_to_sequence(sequence: i32, increment: i32) -> i32 {
-    sequence.wrapping_add(increment) & i32::MAX
 }
 
 /// The batches in a range of bytes, each with its position in it.
@@ -322,6 +175,7 @@ impl<'a> Iterator for Batches<'a> {
 mod tests {
     use super::super::builder::{BatchBuilder, BatchFields};
     use super::super::golden;
+    use super::super::header::add_to_sequence;
     use super::*;
 
     /// Golden example A with `value` written at `position`.

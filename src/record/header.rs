@@ -5,7 +5,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::malformed::Malformed;
 pub(crate) use crate::types::Compression;
-use crate::types::TimestampType;
+use crate::types::{Offset, Timestamp, TimestampType};
 
 /// Length of a batch's header, in bytes (records.md 2).
 pub(crate) const HEADER_LEN: usize = 61;
@@ -61,6 +61,178 @@ pub(crate) struct BatchHeader {
 }
 
 const _: () = assert!(size_of::<BatchHeader>() == HEADER_LEN);
+
+impl BatchHeader {
+    /// The header of the batch at the beginning of `bytes`, which are the first ones of `available`; `None` if these end
+    /// before the batch does. As many of `bytes` have to be there as a header takes, or as are available. Rule: records.md 10.
+    ///
+    /// A size or a format version that cannot be right is an error as soon as it can be seen.
+    #[inline]
+    pub(crate) fn first(bytes: &[u8], available: usize) -> Result<Option<&Self>, Malformed> {
+        let Some(size_field) = bytes.get(8..).and_then(|rest| rest.first_chunk()) else { return Ok(None) };
+        let size_field = i32::from_be_bytes(*size_field);
+        if size_field < SIZE_FIELD_MIN {
+            return Err(Malformed::BadSize(size_field));
+        }
+        let Some(&magic) = bytes.get(MAGIC_OFFSET) else { return Ok(None) };
+        let magic = magic as i8;
+        if magic != MAGIC {
+            return Err(Malformed::BadMagic(magic));
+        }
+        // Positive as just checked, and below 2^31 + 12: no overflow even where a usize has 32 bits.
+        if available < size_field as usize + LOG_OVERHEAD {
+            return Ok(None);
+        }
+        let Ok((header, _)) = BatchHeader::ref_from_prefix(bytes) else { return Ok(None) };
+        header.check()?;
+        Ok(Some(header))
+    }
+
+    #[inline]
+    fn check(&self) -> Result<(), Malformed> {
+        let base_offset = self.base_offset();
+        let last_offset_delta = self.last_offset_delta();
+        // The next offset has to exist as well: a log goes on behind its last batch.
+        let next_offset = base_offset.checked_add(i64::from(last_offset_delta)).and_then(|last| last.checked_add(1));
+        if base_offset < 0 || last_offset_delta < 0 || next_offset.is_none() {
+            return Err(Malformed::BadOffsets { base_offset, last_offset_delta });
+        }
+        match self.record_count() {
+            count if count < 0 => Err(Malformed::BadRecordCount(count)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The offset that delta 0 stands for, 0 or more. After compaction there need not be a record that has it.
+    #[inline]
+    pub(crate) fn base_offset(&self) -> Offset {
+        self.base_offset.get()
+    }
+
+    /// The last offset of the batch as it was first appended.
+    #[inline]
+    pub(crate) fn last_offset(&self) -> Offset {
+        self.base_offset() + i64::from(self.last_offset_delta())
+    }
+
+    /// The offset behind the batch.
+    #[inline]
+    pub(crate) fn next_offset(&self) -> Offset {
+        self.last_offset() + 1
+    }
+
+    /// Last offset minus base offset, 0 or more.
+    #[inline]
+    pub(crate) fn last_offset_delta(&self) -> i32 {
+        self.last_offset_delta.get()
+    }
+
+    /// Bytes that the batch takes, its header included. A size field that is checked is 49 or more.
+    #[inline]
+    pub(crate) fn size(&self) -> usize {
+        LOG_OVERHEAD + self.size.get().max(0) as usize
+    }
+
+    /// The leader epoch, -1 for unknown.
+    #[inline]
+    pub(crate) fn leader_epoch(&self) -> i32 {
+        self.leader_epoch.get()
+    }
+
+    /// The attribute bits, those without a meaning included.
+    #[inline]
+    pub(crate) fn attributes(&self) -> Attributes {
+        Attributes::from_bits(self.attributes.get())
+    }
+
+    /// How the records are compressed.
+    #[inline]
+    pub(crate) fn compression(&self) -> Result<Compression, Malformed> {
+        self.attributes().compression()
+    }
+
+    /// Which clock the timestamps come from.
+    #[inline]
+    pub(crate) fn timestamp_type(&self) -> TimestampType {
+        self.attributes().timestamp_type()
+    }
+
+    /// Whether the records are markers that only the log's owner may write and applications never see.
+    #[inline]
+    pub(crate) fn is_control(&self) -> bool {
+        self.attributes().is_control()
+    }
+
+    /// Whether the records belong to a transaction.
+    #[inline]
+    pub(crate) fn is_transactional(&self) -> bool {
+        self.attributes().is_transactional()
+    }
+
+    /// The time after which the batch's tombstones and markers may be compacted away, once a compaction has set it.
+    #[inline]
+    pub(crate) fn delete_horizon(&self) -> Option<Timestamp> {
+        self.attributes().has_delete_horizon().then(|| self.base_timestamp())
+    }
+
+    /// The timestamp that delta 0 stands for.
+    #[inline]
+    pub(crate) fn base_timestamp(&self) -> Timestamp {
+        self.base_timestamp.get()
+    }
+
+    /// The largest timestamp of a record, or the time of the append; -1 for none.
+    #[inline]
+    pub(crate) fn max_timestamp(&self) -> Timestamp {
+        self.max_timestamp.get()
+    }
+
+    /// The idempotent producer, if there is one.
+    #[inline]
+    pub(crate) fn producer_id(&self) -> Option<i64> {
+        Some(self.producer_id.get()).filter(|id| 0 <= *id)
+    }
+
+    /// The producer's epoch, -1 for none.
+    #[inline]
+    pub(crate) fn producer_epoch(&self) -> i16 {
+        self.producer_epoch.get()
+    }
+
+    /// The sequence number of delta 0, -1 for none.
+    #[inline]
+    pub(crate) fn base_sequence(&self) -> i32 {
+        self.base_sequence.get()
+    }
+
+    /// The sequence number of the last record as first appended, -1 for none.
+    #[inline]
+    pub(crate) fn last_sequence(&self) -> i32 {
+        match self.base_sequence() {
+            -1 => -1,
+            base => add_to_sequence(base, self.last_offset_delta()),
+        }
+    }
+
+    /// Number of records that are there, 0 or more: fewer than offsets after a compaction.
+    #[inline]
+    pub(crate) fn record_count(&self) -> i32 {
+        self.record_count.get()
+    }
+
+    /// The checksum in the header, right or wrong.
+    pub(crate) fn crc(&self) -> u32 {
+        self.crc.get()
+    }
+}
+
+/// `sequence` plus `increment`, both 0 or more: sequence numbers wrap from 2^31 - 1 to 0.
+///
+/// Rule: records.md 2, `DefaultRecordBatch.incrementSequence`.
+#[inline]
+pub(crate) fn add_to_sequence(sequence: i32, increment: i32) -> i32 {
+    sequence.wrapping_add(increment) & i32::MAX
+}
 
 /// The attribute bits of a batch (records.md 3). Bits without a meaning are kept and ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

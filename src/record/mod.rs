@@ -82,7 +82,7 @@ pub(crate) use builder::BatchFields;
 pub(crate) use builder::{BatchBuilder, assign, stamp_log_append_time};
 pub(crate) use control::{ControlType, EndTransaction};
 pub(crate) use crc::crc32c;
-pub(crate) use header::{Compression, HEADER_LEN};
+pub(crate) use header::{BatchHeader, Compression, HEADER_LEN};
 pub(crate) use malformed::Malformed;
 pub(crate) use record::RecordIter;
 pub use record::{Header, Headers, Record};

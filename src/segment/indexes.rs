@@ -2,7 +2,7 @@
 
 use super::offset_index::OffsetIndex;
 use super::time_index::TimeIndex;
-use crate::record::Batch;
+use crate::record::BatchHeader;
 use crate::types::{FilePos, NO_TIMESTAMP, Offset, Timestamp};
 
 /// The offset index and the time index of one segment.
@@ -43,7 +43,7 @@ impl Indexer {
     ///
     /// Rule: log.md 4 and 5, `LogSegment.append`: an entry when more than the interval has gone by **before** this
     /// batch, so the first batch never has one.
-    pub(crate) fn note(&mut self, base: Offset, file_pos: FilePos, batch: &Batch<'_>, indexes: &Indexes) {
+    pub(crate) fn note(&mut self, base: Offset, file_pos: FilePos, batch: &BatchHeader, indexes: &Indexes) {
         let relative = relative_last_offset(base, batch);
         self.note_time(base, batch);
         if self.bytes_since > u64::from(self.interval) {
@@ -56,7 +56,7 @@ impl Indexer {
     }
 
     /// Takes note of a batch's largest timestamp.
-    pub(super) fn note_time(&mut self, base: Offset, batch: &Batch<'_>) {
+    pub(super) fn note_time(&mut self, base: Offset, batch: &BatchHeader) {
         if batch.max_timestamp() > self.largest.0 {
             self.largest = (batch.max_timestamp(), relative_last_offset(base, batch));
         }
@@ -76,14 +76,14 @@ impl Indexer {
 }
 
 /// The last offset of `batch` minus the segment's base, which the roll rule keeps within `i32`.
-fn relative_last_offset(base: Offset, batch: &Batch<'_>) -> u32 {
+fn relative_last_offset(base: Offset, batch: &BatchHeader) -> u32 {
     (batch.last_offset() - base) as u32
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{BatchBuilder, Compression, assign};
+    use crate::record::{Batch, BatchBuilder, Compression, assign};
 
     /// Appends batches of equal size with these timestamps and returns the indexes.
     fn index_batches(interval: u32, timestamps: &[Timestamp]) -> (Indexes, FilePos) {

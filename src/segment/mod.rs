@@ -21,6 +21,8 @@
 //! One writer appends whole batches and then publishes the end. Readers load the end once, find a position through the
 //! index, and take a slice; they need no lock. Index entries of a segment that is written to live in memory and reach
 //! their files when it is sealed. A sealed segment is mapped when it is read, and unmapped when others are read more.
+//! With `read.mode` `pread` it is opened and closed instead: nothing is mapped, headers are read through a small window, and
+//! an error of the system is neither damage nor a signal.
 //!
 //! # After a crash
 //!
@@ -29,6 +31,7 @@
 
 mod entry_list;
 mod follower;
+mod headers;
 mod indexes;
 mod names;
 mod offset_index;
@@ -39,9 +42,10 @@ mod segment;
 mod time_index;
 
 pub(crate) use follower::SegmentFollower;
+pub(crate) use headers::{DamageAt, ReadFailure};
 pub(crate) use indexes::{Indexer, Indexes};
 pub(crate) use names::{SegmentFile, segment_path};
-pub(crate) use reader::{DamageAt, Readers, SegmentReader, bad_offsets, follows};
+pub(crate) use reader::{Readers, SegmentReader, bad_offsets, follows};
 pub(crate) use scan::{
     Damage, Scan, ScanOffsets, announces_batch, data_end, find_batch_behind, holds_batch_behind, scan, scan_whole,
 };

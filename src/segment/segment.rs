@@ -9,7 +9,7 @@ use super::reader::{Readers, SegmentReader};
 use crate::record::Batch;
 use crate::sync::{Arc, ArcSwapOption, AtomicBool, AtomicU64, CachePadded, Mutex, Ordering, Weak};
 use crate::sys::{
-    AppendFile, Disk, Evict, Eviction, Mapping, OpenFiles, OpenMode, SyncPoint, WriteFailure, replace_with_copy,
+    AppendFile, Disk, Evict, Eviction, FileBytes, OpenFiles, OpenMode, SyncPoint, WriteFailure, replace_with_copy,
 };
 use crate::types::{FilePos, Offset, Timestamp};
 
@@ -48,6 +48,8 @@ pub(super) struct Files {
     largest_timestamp: Option<Option<(Timestamp, u32)>>,
     /// Whether the names are gone. Another segment may have them by now.
     removed: bool,
+    /// The same, for those who open the `.log` file again.
+    retired: Arc<AtomicBool>,
     /// Those who can read the segment.
     readers: Weak<Readers>,
 }
@@ -116,9 +118,15 @@ impl Segment {
         let path = place.path(SegmentFile::Log);
         let disk = Arc::clone(&place.disk);
         let file = disk.open(&path, OpenMode::Create)?;
-        let end = End { offset: place.base, file_pos: 0 };
-        let created =
-            AppendFile::new((&disk, path.clone()), Some(file), (0, room.capacity), room.promises, &place.open_files);
+        let (end, retired) = (End { offset: place.base, file_pos: 0 }, Arc::default());
+        let created = AppendFile::new(
+            (&disk, path.clone()),
+            Some(file),
+            (0, room.capacity),
+            room.promises,
+            &place.open_files,
+            Arc::clone(&retired),
+        );
         let created = created.and_then(|file| if room.preallocate { file.reserve().map(|()| file) } else { Ok(file) });
         let file = Arc::new(created.map_err(|error| match disk.remove_file(&path) {
             Ok(()) => error,
@@ -128,7 +136,8 @@ impl Segment {
         let indexer = Indexer::new(place.index_interval);
         let mut segment = Segment::open(place.clone(), end);
         let files = segment.files.get_mut();
-        let reader = Arc::new(SegmentReader::new(place, files.readers(), Arc::clone(file.mapping()), end, indexes));
+        files.retired = retired;
+        let reader = Arc::new(SegmentReader::new(place, files.readers(), Arc::clone(file.bytes()), end, indexes));
         files.written = Some(Arc::clone(&file));
         segment.entry_synced.store(false, Ordering::Relaxed);
         segment.reader.store(Some(Arc::clone(&reader)));
@@ -202,8 +211,8 @@ impl Segment {
         }
         let end = self.written();
         let file = self.place.disk.open(&self.path(), OpenMode::Read)?;
-        let mapping = Arc::new(Mapping::of_whole(&*file, end.file_pos)?);
-        let reader = Arc::new(SegmentReader::new(self.place.clone(), files.readers(), mapping, end, None));
+        let bytes = Arc::new(FileBytes::of_whole(self.place.open_files.read_mode, file, end.file_pos)?);
+        let reader = Arc::new(SegmentReader::new(self.place.clone(), files.readers(), bytes, end, None));
         self.reader.store(Some(Arc::clone(&reader)));
         drop(files);
         self.note_open();
@@ -226,12 +235,12 @@ impl Segment {
             replace_with_copy(&**disk, &self.path(), u64::from(end.file_pos), SyncPoint::UnsharedSegment)?;
             disk.sync_dir(&self.place.dir, SyncPoint::UnsharedSegmentName)?;
         }
-        let capacity = (end.file_pos, room.capacity);
-        let opened = AppendFile::new((disk, self.path()), None, capacity, room.promises, open_files)?;
+        let (capacity, retired) = ((end.file_pos, room.capacity), Arc::clone(&files.retired));
+        let opened = AppendFile::new((disk, self.path()), None, capacity, room.promises, open_files, retired)?;
         let file = Arc::new(opened);
-        let mapping = Arc::clone(file.mapping());
-        let reader = Arc::new(SegmentReader::new(self.place.clone(), files.readers(), mapping, end, None));
-        let indexer = Indexer::resume(self.place.index_interval, reader.indexes(), end.file_pos);
+        let bytes = Arc::clone(file.bytes());
+        let reader = Arc::new(SegmentReader::new(self.place.clone(), files.readers(), bytes, end, None));
+        let indexer = Indexer::resume(self.place.index_interval, reader.indexes()?, end.file_pos);
         self.reader.store(Some(Arc::clone(&reader)));
         files.written = Some(Arc::clone(&file));
         files.largest_timestamp = None;
@@ -241,7 +250,9 @@ impl Segment {
     /// Appends one finished batch.
     pub(crate) fn append(&self, writer: &mut SegmentWriter, batch: &Batch<'_>) -> Result<(), WriteFailure> {
         let file_pos = writer.file.append(batch.bytes())?;
-        writer.indexer.note(self.base(), file_pos, batch, writer.reader.indexes());
+        if let Some(indexes) = writer.reader.indexes_made() {
+            writer.indexer.note(self.base(), file_pos, batch, indexes);
+        }
         let end = End { offset: batch.next_offset(), file_pos: file_pos + batch.size() as FilePos };
         self.written.raise(self.base(), end);
         Ok(())
@@ -309,8 +320,8 @@ impl Segment {
         }
         self.sync(SyncPoint::SealedSegment)?;
         let reader = self.reader.load_full().filter(|_| !self.is_removed());
-        if let Some(reader) = reader {
-            self.place.write_indexes(reader.indexes());
+        if let Some(indexes) = reader.as_ref().and_then(|reader| reader.indexes_made()) {
+            self.place.write_indexes(indexes);
         }
         self.files.lock().written = None;
         self.note_open();
@@ -325,7 +336,7 @@ impl Segment {
             Some(largest) => largest,
             None => {
                 let end = self.written();
-                let largest = self.reader()?.largest_timestamp(end);
+                let largest = self.reader()?.largest_timestamp(end)?;
                 let mut files = self.files.lock();
                 if files.written.is_none() && !files.followed && end == self.written() {
                     files.largest_timestamp = Some(largest);
@@ -355,7 +366,7 @@ impl Segment {
         self.entry_synced.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the bytes are mapped for the next reader.
+    /// Whether the bytes are mapped, or open, for the next reader.
     pub(crate) fn is_mapped(&self) -> bool {
         self.reader.load().is_some()
     }
@@ -365,6 +376,7 @@ impl Segment {
     pub(crate) fn retire(&self) -> Weak<Readers> {
         let mut files = self.files.lock();
         files.removed = true;
+        files.retired.store(true, Ordering::Release);
         files.written = None;
         let readers = files.readers.clone();
         drop(files);
@@ -422,7 +434,9 @@ impl SegmentWriter {
 
     /// Makes the final time index entry, when the segment is left.
     pub(crate) fn finish(&self) {
-        self.indexer.note_end(self.reader.indexes());
+        if let Some(indexes) = self.reader.indexes_made() {
+            self.indexer.note_end(indexes);
+        }
     }
 }
 

@@ -1,27 +1,28 @@
-//! A file that only grows, read through a map.
+//! A file that only grows.
 
 use std::io;
 use std::path::PathBuf;
 
-use super::bounded::{Evict, Eviction, OpenFiles};
-use super::disk::{Disk, DiskFile, OpenMode};
-use super::mapping::Mapping;
+use super::bounded::OpenFiles;
+use super::disk::{Disk, DiskFile};
+use super::file_bytes::{FileBytes, ReadFile};
+use super::handle::Handle;
 use super::sync_point::SyncPoint;
-use crate::sync::{Arc, AtomicBool, AtomicU32, Mutex, MutexGuard, Ordering, Weak};
-use crate::types::FilePos;
+use crate::sync::{Arc, AtomicBool, AtomicU32, Mutex, MutexGuard, Ordering};
+use crate::types::{FilePos, ReadMode};
 
-/// A file that only grows: appended to by `pwrite`, read through a read-only map.
+/// A file that only grows: appended to by `pwrite`, read through a read-only map, or by `pread`.
 ///
 /// Why not store through the map: a full disk or a failing device is then an error value, not a signal, and a sync
 /// writes back what was written instead of whole cache folios.
 ///
 /// Readers need no lock. A slice is final from the moment it is handed out. The file handle can be taken away between
 /// two operations, since there are fewer handles than files; the map stays, and with it what the system knows about
-/// failed writes of the file.
+/// failed writes of the file. Where there is none, the handle is synced before it goes.
 #[derive(Debug)]
 pub(crate) struct AppendFile {
     handle: Arc<Handle>,
-    mapping: Arc<Mapping>,
+    bytes: Arc<FileBytes>,
     /// Held for the length of an append, so that two of them can never write to the same place.
     writing: Mutex<Tail>,
     /// What had been appended when the last sync began. Read by appends; a stale value only moves the moment of the next
@@ -53,79 +54,6 @@ impl Tail {
     }
 }
 
-/// Where a file is, and its handle while it is open.
-#[derive(Debug)]
-struct Handle {
-    disk: Arc<dyn Disk>,
-    path: PathBuf,
-    open_files: Arc<OpenFiles>,
-    file: Mutex<Option<Arc<dyn DiskFile>>>,
-    /// Whether it was used since somebody wanted to take it away.
-    used: AtomicBool,
-    /// Whether something was written since the last sync began.
-    dirty: AtomicBool,
-    /// Held for the length of a sync; whether one has failed. The system reports a failed write-back to one caller only:
-    /// a second sync, at the same time or later, would succeed without the bytes being there.
-    sync_failed: Mutex<bool>,
-    /// Whether the handle is synced before it is taken away. A process that follows this one syncs the file, too, and a
-    /// handle that is opened after that is not told of a write-back that failed before.
-    syncs_before_close: AtomicBool,
-}
-
-impl Handle {
-    fn get(self: &Arc<Self>) -> io::Result<Arc<dyn DiskFile>> {
-        self.used.store(true, Ordering::Relaxed);
-        let mut file = self.file.lock();
-        if let Some(file) = &*file {
-            return Ok(Arc::clone(file));
-        }
-        let opened = self.disk.open(&self.path, OpenMode::Write)?;
-        *file = Some(Arc::clone(&opened));
-        drop(file);
-        self.note();
-        Ok(opened)
-    }
-
-    fn note(self: &Arc<Self>) {
-        let weak: Weak<Handle> = Arc::downgrade(self);
-        self.open_files.handles.note(weak);
-    }
-}
-
-impl Handle {
-    /// Syncs what is open; `None` if somebody is at it. A failure is what every later sync gets.
-    fn try_sync(&self) -> Option<()> {
-        let mut failed = self.sync_failed.try_lock()?;
-        let file = self.file.try_lock()?.clone();
-        self.dirty.store(false, Ordering::Release);
-        if let Some(file) = file {
-            *failed |= file.sync(SyncPoint::EvictedSegment).is_err();
-        }
-        Some(())
-    }
-}
-
-impl Evict for Handle {
-    fn try_evict(&self) -> Eviction {
-        if self.used.swap(false, Ordering::Relaxed) {
-            return Eviction::Keep;
-        }
-        if self.syncs_before_close.load(Ordering::Acquire)
-            && self.dirty.load(Ordering::Acquire)
-            && self.try_sync().is_none()
-        {
-            return Eviction::Keep;
-        }
-        match self.file.try_lock() {
-            Some(mut file) => {
-                *file = None; // closed when the operation ends that has it
-                Eviction::Forget
-            }
-            None => Eviction::Keep,
-        }
-    }
-}
-
 /// Most zeros that are written ahead of what is appended.
 const ZEROS_MAX: u64 = 1 << 20;
 
@@ -149,17 +77,19 @@ pub(crate) enum WriteFailure {
 
 impl AppendFile {
     /// Takes the file at `path`, of which the first `len` bytes are there and final, and reserves room for `capacity`.
-    /// A file that is shorter than `len` is an error: its missing bytes must not be touched through the map.
+    /// A file that is shorter than `len` is an error: its missing bytes must not be touched.
     ///
     /// `file` is its handle, if it is open; `promises` says that more is promised of all that is
-    /// appended than that it survives the process.
+    /// appended than that it survives the process; `retired` is set before the name goes to another file.
     pub(crate) fn new(
         (disk, path): (&Arc<dyn Disk>, PathBuf),
         file: Option<Arc<dyn DiskFile>>,
         (len, capacity): (FilePos, FilePos),
         promises: bool,
         open_files: &Arc<OpenFiles>,
+        retired: Arc<AtomicBool>,
     ) -> io::Result<Self> {
+        let mode = open_files.read_mode;
         let handle = Arc::new(Handle {
             disk: Arc::clone(disk),
             path,
@@ -168,7 +98,8 @@ impl AppendFile {
             used: AtomicBool::new(true),
             dirty: AtomicBool::new(false),
             sync_failed: Mutex::new(false),
-            syncs_before_close: AtomicBool::new(promises),
+            syncs_before_close: AtomicBool::new(promises || mode == ReadMode::Pread),
+            retired,
         });
         if handle.file.lock().is_some() {
             handle.note();
@@ -178,9 +109,10 @@ impl AppendFile {
         if file_len < u64::from(len) {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         }
-        let mapping = Arc::new(Mapping::new(file.as_file(), capacity.max(len), len)?);
+        let read = || ReadFile::Written(Arc::clone(&handle));
+        let bytes = Arc::new(FileBytes::new(mode, &*file, read, (capacity.max(len), len))?);
         let writing = Mutex::new(Tail { file_end: file_len, zeroed_end: u64::from(len), appended: 0 });
-        Ok(AppendFile { handle, mapping, writing, synced_to: AtomicU32::new(len), zeroes_ahead: promises })
+        Ok(AppendFile { handle, bytes, writing, synced_to: AtomicU32::new(len), zeroes_ahead: promises })
     }
 
     /// Gives the file the room on the disk that it can grow to: appends then find it there, and a sync has no new length
@@ -188,7 +120,7 @@ impl AppendFile {
     /// cannot do that; after an error the file is as it was, or has zeros behind its end.
     pub(crate) fn reserve(&self) -> io::Result<()> {
         let mut tail = self.writing.lock();
-        let (file, end) = (self.handle.get()?, u64::from(self.mapping.published()));
+        let (file, end) = (self.handle.get()?, u64::from(self.bytes.published()));
         if tail.has_room(end) {
             // What stands there is not known; new room is known to be zeros.
             file.set_len(end)?;
@@ -206,7 +138,7 @@ impl AppendFile {
     /// [`sync`](AppendFile::sync). The bytes that are cut off were never readable.
     pub(crate) fn trim(&self) -> io::Result<()> {
         let mut tail = self.writing.lock();
-        let end = u64::from(self.mapping.published());
+        let end = u64::from(self.bytes.published());
         if tail.has_room(end) {
             self.handle.get()?.set_len(end)?;
             tail.cut(end);
@@ -215,20 +147,20 @@ impl AppendFile {
     }
 
     /// The bytes that have been appended.
-    pub(crate) fn mapping(&self) -> &Arc<Mapping> {
-        &self.mapping
+    pub(crate) fn bytes(&self) -> &Arc<FileBytes> {
+        &self.bytes
     }
 
     /// Bytes that it can grow to.
     pub(crate) fn capacity(&self) -> FilePos {
-        self.mapping.capacity()
+        self.bytes.capacity()
     }
 
     /// Appends `bytes` and returns where. They are readable when it returns, and durable after the next
     /// [`sync`](AppendFile::sync).
     pub(crate) fn append(&self, bytes: &[u8]) -> Result<FilePos, WriteFailure> {
         let mut tail = self.writing.lock();
-        let start = self.mapping.published();
+        let start = self.bytes.published();
         let end = FilePos::try_from(bytes.len())
             .ok()
             .and_then(|len| start.checked_add(len))
@@ -247,7 +179,7 @@ impl AppendFile {
                 Err(_) => WriteFailure::Torn(error),
             });
         }
-        self.mapping.publish(end);
+        self.bytes.publish(end);
         tail.file_end = tail.file_end.max(u64::from(end));
         tail.appended += u64::from(end - start);
         if self.zeroes_ahead && tail.zeroed_end < u64::from(end) {
@@ -330,7 +262,7 @@ impl AppendFile {
 
     fn note_sync(&self) {
         self.handle.dirty.store(false, Ordering::Release);
-        self.synced_to.store(self.mapping.published(), Ordering::Relaxed);
+        self.synced_to.store(self.bytes.published(), Ordering::Relaxed);
     }
 }
 
@@ -340,7 +272,7 @@ fn sync_failed_before() -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::RealDisk;
+    use super::super::{OpenMode, RealDisk};
     use super::*;
 
     fn new_file(capacity: FilePos) -> (tempfile::TempDir, AppendFile) {
@@ -348,32 +280,33 @@ mod tests {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::default());
         let path = dir.path().join("x.log");
         disk.open(&path, OpenMode::Create).unwrap();
-        let file = AppendFile::new((&disk, path), None, (0, capacity), true, &OpenFiles::new(1, 1)).unwrap();
+        let file =
+            AppendFile::new((&disk, path), None, (0, capacity), true, &OpenFiles::new(1, 1), Arc::default()).unwrap();
         (dir, file)
     }
 
     #[test]
     fn appended_bytes_are_readable_and_nothing_else_is() {
         let (_dir, file) = new_file(1 << 20);
-        assert_eq!(file.mapping().slice(0..1), None);
+        assert_eq!(file.bytes().mapped(0..1), None);
         file.append(b"hello").unwrap();
         file.append(b" world").unwrap();
-        assert_eq!(file.mapping().slice(0..11).unwrap(), b"hello world");
-        assert_eq!(file.mapping().slice(6..12), None);
+        assert_eq!(file.bytes().mapped(0..11).unwrap(), b"hello world");
+        assert_eq!(file.bytes().mapped(6..12), None);
         let (backward_start, backward_end) = (5, 4);
-        assert_eq!(file.mapping().slice(backward_start..backward_end), None);
+        assert_eq!(file.bytes().mapped(backward_start..backward_end), None);
     }
 
     #[test]
     fn a_slice_stays_what_it_was_while_the_file_grows() {
         let (_dir, file) = new_file(1 << 20);
         file.append(b"first").unwrap();
-        let first = file.mapping().slice(0..5).unwrap();
+        let first = file.bytes().mapped(0..5).unwrap();
         for _ in 0..1000 {
             file.append(&[7; 1000]).unwrap();
         }
         assert_eq!(first, b"first");
-        assert_eq!(file.mapping().slice(1_000_000..1_000_005).unwrap(), [7; 5]);
+        assert_eq!(file.bytes().mapped(1_000_000..1_000_005).unwrap(), [7; 5]);
     }
 
     #[test]
@@ -381,7 +314,7 @@ mod tests {
         let (_dir, file) = new_file(4096);
         file.append(&[1; 4096]).unwrap();
         assert!(matches!(file.append(b"x"), Err(WriteFailure::Undone(_))));
-        assert_eq!(file.mapping().slice(4095..4096).unwrap(), [1]);
+        assert_eq!(file.bytes().mapped(4095..4096).unwrap(), [1]);
     }
 
     #[test]
@@ -395,9 +328,9 @@ mod tests {
         if len() == 5 {
             return; // a file system that cannot
         }
-        assert_eq!((len(), file.mapping().published()), (10_000, 5));
+        assert_eq!((len(), file.bytes().published()), (10_000, 5));
         assert_eq!(file.append(b" world").unwrap(), 5);
-        let slice = file.mapping().slice(0..11).unwrap();
+        let slice = file.bytes().mapped(0..11).unwrap();
         file.trim().unwrap();
         assert_eq!((len(), slice), (11, &b"hello world"[..]));
         assert_eq!(file.append(b"!").unwrap(), 11);
@@ -410,7 +343,8 @@ mod tests {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::default());
         let path = dir.path().join("x.log");
         std::fs::write(&path, b"good and stale").unwrap();
-        let file = AppendFile::new((&disk, path.clone()), None, (4, 100), true, &OpenFiles::new(1, 1)).unwrap();
+        let file = AppendFile::new((&disk, path.clone()), None, (4, 100), true, &OpenFiles::new(1, 1), Arc::default())
+            .unwrap();
         file.reserve().unwrap();
         let content = std::fs::read(&path).unwrap();
         assert!(content.starts_with(b"good") && content[4..].iter().all(|byte| *byte == 0), "{content:?}");
@@ -448,7 +382,7 @@ mod tests {
             .map(|number| {
                 let path = dir.path().join(number.to_string());
                 let file = disk.open(&path, OpenMode::Create).unwrap();
-                AppendFile::new((&disk, path), Some(file), (0, 1000), true, &open_files).unwrap()
+                AppendFile::new((&disk, path), Some(file), (0, 1000), true, &open_files, Arc::default()).unwrap()
             })
             .collect();
         for round in 0..10u8 {
@@ -460,7 +394,7 @@ mod tests {
             assert!((1..=3).contains(&open), "{open}");
         }
         for file in &files {
-            assert_eq!(file.mapping().slice(95..100).unwrap(), [9; 5]);
+            assert_eq!(file.bytes().mapped(95..100).unwrap(), [9; 5]);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use crate::sync::{Arc, Mutex, Weak};
+use crate::types::ReadMode;
 
 /// Something that can be given up and had again.
 pub(crate) trait Evict: fmt::Debug + Send + Sync {
@@ -61,18 +62,31 @@ impl Bounded {
     }
 }
 
-/// The files and maps that a broker may have open.
+/// The files and maps that a broker may have open, and which of the two it reads through.
 #[derive(Debug)]
 pub(crate) struct OpenFiles {
+    /// How segments are read.
+    pub(crate) read_mode: ReadMode,
     /// Files that are written to.
     pub(crate) handles: Bounded,
-    /// Maps of segments that nothing is appended to.
+    /// Maps of segments that nothing is appended to; files where nothing is mapped.
     pub(crate) maps: Bounded,
 }
 
 impl OpenFiles {
+    /// At most so many, for reading through maps.
+    #[cfg(test)]
     pub(crate) fn new(handles_max: usize, maps_max: usize) -> Arc<Self> {
-        Arc::new(OpenFiles { handles: Bounded::new(handles_max), maps: Bounded::new(maps_max) })
+        OpenFiles::with_mode(ReadMode::Mmap, handles_max, maps_max)
+    }
+
+    /// At most so many. Without maps what is read takes handles, too: no more than what is written.
+    pub(crate) fn with_mode(read_mode: ReadMode, handles_max: usize, maps_max: usize) -> Arc<Self> {
+        let maps_max = match read_mode {
+            ReadMode::Mmap => maps_max,
+            ReadMode::Pread => maps_max.min(handles_max),
+        };
+        Arc::new(OpenFiles { read_mode, handles: Bounded::new(handles_max), maps: Bounded::new(maps_max) })
     }
 
     /// A quarter of the file handles that this process may have (16 to 4096): the rest is the application's.

@@ -12,7 +12,7 @@ use super::mapping::is_cached;
 use super::sync_many::{SyncMany, SyncMethod};
 use super::sync_point::SyncPoint;
 use crate::sync::Arc;
-use crate::types::Timestamp;
+use crate::types::{ReadMode, Timestamp};
 
 /// What the engine asks of a file system. Each method is one system call or few, so that an implementation can record
 /// them, fail them, or lose what has not been synced.
@@ -91,7 +91,7 @@ pub(crate) trait DiskFile: fmt::Debug + Send + Sync {
     fn reserve(&self, len: u64) -> io::Result<bool>;
 
     /// Drops what the system's cache holds of the file, so that the next read comes from the device. False if something
-    /// stays there: what somebody has mapped does, and on some file systems everything.
+    /// stays there, or if that cannot be known: what somebody has mapped does, and on some file systems everything.
     fn drop_cache(&self) -> io::Result<bool>;
 
     /// The file itself, for mapping it.
@@ -128,6 +128,14 @@ pub(crate) struct DiskEntry {
 #[derive(Debug, Default)]
 pub(crate) struct RealDisk {
     many: SyncMany,
+    read_mode: ReadMode,
+}
+
+impl RealDisk {
+    /// With [`ReadMode::Pread`] nothing of a file is mapped, not even to ask what the system's cache holds of it.
+    pub(crate) fn reading(read_mode: ReadMode) -> Self {
+        RealDisk { many: SyncMany::default(), read_mode }
+    }
 }
 
 impl Disk for RealDisk {
@@ -172,7 +180,7 @@ impl Disk for RealDisk {
             OpenMode::Write => options.read(true).write(true),
             OpenMode::Create => options.read(true).write(true).create(true).truncate(true),
         };
-        Ok(Arc::new(RealFile(options.open(path)?)))
+        Ok(Arc::new(RealFile { file: options.open(path)?, read_mode: self.read_mode }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -205,32 +213,35 @@ impl Disk for RealDisk {
 }
 
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    read_mode: ReadMode,
+}
 
 impl DiskFile for RealFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn modified(&self) -> io::Result<Timestamp> {
-        let since_epoch = self.0.metadata()?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since_epoch = self.file.metadata()?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Timestamp::try_from(since_epoch.as_millis()).unwrap_or(Timestamp::MAX))
     }
 
     fn read_at(&self, buffer: &mut [u8], pos: u64) -> io::Result<usize> {
-        read_full(buffer, pos, |rest, pos| self.0.read_at(rest, pos))
+        read_full(buffer, pos, |rest, pos| self.file.read_at(rest, pos))
     }
 
     fn write_at(&self, bytes: &[u8], pos: u64) -> io::Result<()> {
-        write_full(bytes, pos, |rest, pos| self.0.write_at(rest, pos))
+        write_full(bytes, pos, |rest, pos| self.file.write_at(rest, pos))
     }
 
     fn sync(&self, _point: SyncPoint) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     #[cfg(target_os = "linux")]
@@ -241,7 +252,7 @@ impl DiskFile for RealFile {
         if len == 0 {
             return Ok(false); // an error for the system
         }
-        match retry_on_intr(|| fallocate(&self.0, FallocateFlags::empty(), 0, len)) {
+        match retry_on_intr(|| fallocate(&self.file, FallocateFlags::empty(), 0, len)) {
             Ok(()) => Ok(true),
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
             Err(error) => Err(error.into()),
@@ -256,10 +267,10 @@ impl DiskFile for RealFile {
     #[cfg(target_os = "linux")]
     fn drop_cache(&self) -> io::Result<bool> {
         const TMPFS: i64 = 0x0102_1994; // there is no device behind it
-        rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed)?;
+        rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed)?;
         #[allow(clippy::unnecessary_cast, reason = "its type depends on the system")]
-        let is_memory = rustix::fs::fstatfs(&self.0)?.f_type as i64 == TMPFS;
-        Ok(is_memory || !is_cached(&self.0)?)
+        let is_memory = rustix::fs::fstatfs(&self.file)?.f_type as i64 == TMPFS;
+        Ok(is_memory || self.read_mode == ReadMode::Mmap && !is_cached(&self.file)?)
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -268,7 +279,7 @@ impl DiskFile for RealFile {
     }
 
     fn as_file(&self) -> &File {
-        &self.0
+        &self.file
     }
 }
 
@@ -520,7 +531,7 @@ mod tests {
         if !is_cached(file.as_file()).unwrap() {
             return println!("skipped: this file system has no cache that could be asked");
         }
-        let mapping = super::super::Mapping::of_whole(&*file, 100_000).unwrap();
+        let mapping = super::super::mapping::Mapping::of_whole(&*file, 100_000).unwrap();
         assert_eq!(mapping.slice(0..100_000).unwrap().iter().map(|byte| u64::from(*byte)).sum::<u64>(), 700_000);
         let dropped = file.drop_cache().unwrap();
         drop(mapping);

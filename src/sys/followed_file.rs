@@ -4,29 +4,30 @@ use std::io;
 use std::path::Path;
 
 use super::disk::{Disk, DiskFile, OpenMode};
-use super::mapping::Mapping;
+use super::file_bytes::{FileBytes, ReadFile};
 use super::sync_point::SyncPoint;
 use crate::sync::Arc;
-use crate::types::FilePos;
+use crate::types::{FilePos, ReadMode};
 
-/// A file that another process appends to, mapped for reading with room to grow.
+/// A file that another process appends to, for reading with room to grow.
 ///
 /// What may be read is what this process has found whole: the owner never changes it in place, and replaces the file by
 /// another one where it has to be shortened.
 #[derive(Debug)]
 pub(crate) struct FollowedFile {
     file: Arc<dyn DiskFile>,
-    mapping: Arc<Mapping>,
+    bytes: Arc<FileBytes>,
     /// Whether a sync has failed: nothing more is known to be durable.
     sync_failed: bool,
 }
 
 impl FollowedFile {
     /// Opens the file at `path` with room for `capacity` bytes. Nothing of it can be read yet.
-    pub(crate) fn open(disk: &dyn Disk, path: &Path, capacity: FilePos) -> io::Result<Self> {
+    pub(crate) fn open(disk: &dyn Disk, path: &Path, capacity: FilePos, mode: ReadMode) -> io::Result<Self> {
         let file = disk.open(path, OpenMode::Read)?;
-        let mapping = Arc::new(Mapping::new(file.as_file(), capacity, 0)?);
-        Ok(FollowedFile { file, mapping, sync_failed: false })
+        let read = || ReadFile::Open(Arc::clone(&file));
+        let bytes = Arc::new(FileBytes::new(mode, &*file, read, (capacity, 0))?);
+        Ok(FollowedFile { file, bytes, sync_failed: false })
     }
 
     /// The file, for reading what is not published yet.
@@ -35,8 +36,8 @@ impl FollowedFile {
     }
 
     /// What has been published.
-    pub(crate) fn mapping(&self) -> &Arc<Mapping> {
-        &self.mapping
+    pub(crate) fn bytes(&self) -> &Arc<FileBytes> {
+        &self.bytes
     }
 
     /// Makes the content durable. After a failure every later call fails, too.
@@ -49,10 +50,10 @@ impl FollowedFile {
 
     /// Makes bytes up to `end` readable, if the file has them.
     pub(crate) fn publish(&self, end: FilePos) -> io::Result<()> {
-        if self.file.len()? < u64::from(end) || self.mapping.capacity() < end {
+        if self.file.len()? < u64::from(end) || self.bytes.capacity() < end {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.mapping.publish(end);
+        self.bytes.publish(end);
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ use crate::types::FilePos;
 /// name. What would break it: somebody who edits or truncates files of an open data directory by hand, or a
 /// medium that loses a page (the process then gets SIGBUS).
 #[derive(Debug)]
-pub(crate) struct Mapping {
+pub(super) struct Mapping {
     map: Mmap,
     /// Bytes that may be read. Stored by the writer with release after its write returned, loaded by readers with
     /// acquire; a stale value only hides the newest bytes.
@@ -59,7 +59,7 @@ impl Mapping {
 
     /// Maps the first `len` bytes of a file that nobody appends to. A file that is shorter is an error: the bytes that
     /// are missing must not be touched through the map.
-    pub(crate) fn of_whole(file: &dyn DiskFile, len: FilePos) -> io::Result<Self> {
+    pub(super) fn of_whole(file: &dyn DiskFile, len: FilePos) -> io::Result<Self> {
         if file.len()? < u64::from(len) {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         }
@@ -67,7 +67,7 @@ impl Mapping {
     }
 
     /// Bytes reserved.
-    pub(crate) fn capacity(&self) -> FilePos {
+    pub(super) fn capacity(&self) -> FilePos {
         FilePos::try_from(self.map.len()).unwrap_or(FilePos::MAX)
     }
 
@@ -78,13 +78,14 @@ impl Mapping {
 
     /// Makes bytes up to `end` readable. They are there, and whoever writes the file never changes them: the caller has
     /// written them, or found whole batches with the right checksums where another process writes.
-    pub(crate) fn publish(&self, end: FilePos) {
+    pub(super) fn publish(&self, end: FilePos) {
         debug_assert!(self.published() <= end && end <= self.capacity());
         self.published.store(end, Ordering::Release);
     }
 
     /// The bytes of `range`, if all of them are published.
-    pub(crate) fn slice(&self, range: Range<FilePos>) -> Option<&[u8]> {
+    #[inline]
+    pub(super) fn slice(&self, range: Range<FilePos>) -> Option<&[u8]> {
         if range.end > self.published() {
             return None;
         }

@@ -1,8 +1,8 @@
 //! The operating system: files, directories, maps, locks. The only `unsafe` of the crate is in [`mapping`] and [`ring`].
 //!
 //! - [`Disk`] and [`DiskFile`] are the seam: everything the engine asks of a file system goes through them.
-//! - [`AppendFile`] is a file that only grows, written by `pwrite` and read through a read-only [`Mapping`], never beyond
-//!   what has been written.
+//! - [`AppendFile`] is a file that only grows, written by `pwrite` and read as [`FileBytes`], never beyond what has been
+//!   written: through a read-only map, or by `pread` where mapping is not safe.
 //! - [`SyncPoint`] names every sync of the engine, and says why it is needed.
 //! - [`OpenFiles`] bounds how many files and maps are open.
 //! - [`write_atomically`] replaces a small file so that a power cut leaves the old or the new content.
@@ -18,7 +18,9 @@ mod bounded;
 mod disk;
 #[cfg(test)]
 mod faulty;
+mod file_bytes;
 mod followed_file;
+mod handle;
 mod lock;
 #[allow(unsafe_code, reason = "the one place, with the proof beside each block")]
 mod mapping;
@@ -52,9 +54,9 @@ pub(crate) use disk::{
 };
 #[cfg(test)]
 pub(crate) use faulty::{Faults, FaultyDisk};
+pub(crate) use file_bytes::FileBytes;
 pub(crate) use followed_file::FollowedFile;
 pub(crate) use lock::{DirectoryLock, LockFailure};
-pub(crate) use mapping::Mapping;
 pub(crate) use reserve::{RESERVE_FILE, Reserve, is_full};
 #[cfg(feature = "simulation")]
 pub use simulated::{Cut, Fault, Operation, OperationKind, SimulatedClock, SimulatedDisk, Survival, Survived};
