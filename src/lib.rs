@@ -102,7 +102,7 @@ pub use config::{
 pub use consumer::{Consumer, ConsumerRecord, ConsumerRecords};
 pub use error::{Error, ErrorKind, Result};
 pub use group::OffsetAndMetadata;
-pub use log::{Cut, Fetched, OffsetSpec, PartitionRecovery, Records, RecordsIter, TimestampOffset};
+pub use log::{AbortedTransaction, Cut, Fetched, OffsetSpec, PartitionRecovery, Records, RecordsIter, TimestampOffset};
 pub use producer::{Ack, Producer, ProducerRecord, RecordMetadata};
 pub use record::{Header, Headers, Record};
 pub use sys::SyncMethod;

@@ -117,15 +117,15 @@ impl Broker {
         let began = clock.instant();
         let directory = DataDirectory::open(path, Arc::clone(&disk))?;
         let (flusher, timer) = (Arc::new(Flusher::default()), Arc::new(Timer::default()));
+        let handles_max = config.get_max_open_files().unwrap_or_else(OpenFiles::handles_max_default);
+        let open_files = OpenFiles::with_mode(config.get_read_mode(), handles_max, config.get_max_mapped_segments());
         let mut threads = Threads::start(
             background,
             (Arc::clone(&flusher), Arc::clone(&timer)),
             Arc::clone(&clock),
-            Arc::clone(&disk),
+            (Arc::clone(&disk), Arc::clone(&open_files)),
         )
         .map_err(|error| Error::io("start the background threads of", path, error))?;
-        let handles_max = config.get_max_open_files().unwrap_or_else(OpenFiles::handles_max_default);
-        let open_files = OpenFiles::with_mode(config.get_read_mode(), handles_max, config.get_max_mapped_segments());
         let usage = Arc::new(Usage::new(config.get_store_max_bytes()));
         let reserve = Arc::new(Reserve::open(&*disk, path, config.get_store_reserve_bytes()));
         let place = TopicPlace {

@@ -3,6 +3,7 @@
 //! - `thalweg-flush` makes appends durable that nobody waits for, and seals segments that were rolled over.
 //! - `thalweg-commit` syncs for those who wait, while they are so many that sync follows sync.
 //! - `thalweg-timer` closes batches that have lingered long enough, and ends fetches that have waited long enough.
+//! - `thalweg-unmap` takes down large maps that nobody uses any more.
 //! - `thalweg-clean` removes what the topics' settings let go, and keeps checkpoints from getting old.
 //!
 //! A panic on one of them harms what it was working on and not the thread: a partition takes no more appends, a batch
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::clock::Clock;
 use crate::config::BrokerConfig;
 use crate::sync::{Arc, Condvar, Mutex};
-use crate::sys::Disk;
+use crate::sys::{Disk, OpenFiles};
 use crate::topic::{Flusher, Timer, Topics};
 
 /// Who does the work of the background.
@@ -35,6 +36,7 @@ pub(super) struct Threads {
     flusher: Arc<Flusher>,
     timer: Arc<Timer>,
     cleaner: Arc<Cleaner>,
+    open_files: Arc<OpenFiles>,
     handles: Vec<JoinHandle<()>>,
 }
 
@@ -43,9 +45,10 @@ impl Threads {
         background: Background,
         (flusher, timer): (Arc<Flusher>, Arc<Timer>),
         clock: Arc<dyn Clock>,
-        disk: Arc<dyn Disk>,
+        (disk, open_files): (Arc<dyn Disk>, Arc<OpenFiles>),
     ) -> io::Result<Self> {
-        let mut threads = Threads { background, flusher, timer, cleaner: Arc::default(), handles: Vec::new() };
+        let (cleaner, handles) = (Arc::default(), Vec::new());
+        let mut threads = Threads { background, flusher, timer, cleaner, open_files, handles };
         let (flusher, flush_clock) = (Arc::clone(&threads.flusher), Arc::clone(&clock));
         threads.spawn("thalweg-flush", move || flush(&flusher, &*flush_clock))?;
         let flusher = Arc::clone(&threads.flusher);
@@ -55,6 +58,11 @@ impl Threads {
         threads.spawn("thalweg-commit", move || flusher.committer.run(&*disk))?;
         let timer = Arc::clone(&threads.timer);
         threads.spawn("thalweg-timer", move || timer.run(&*clock))?;
+        let open_files = Arc::clone(&threads.open_files);
+        if background == Background::Threads {
+            open_files.garbage.start();
+        }
+        threads.spawn("thalweg-unmap", move || open_files.garbage.collect())?;
         Ok(threads)
     }
 
@@ -78,6 +86,7 @@ impl Drop for Threads {
         self.flusher.stop();
         self.timer.stop();
         self.cleaner.stop();
+        self.open_files.garbage.stop();
         for handle in self.handles.drain(..) {
             // One of them may be running this: a waker of the application can hold the last handle of the broker.
             if handle.thread().id() != thread::current().id() {

@@ -59,6 +59,7 @@ fn fetch(
     let Some(front) = subscription.partitions.front() else { return Some(Short { found: Vec::new(), missing: 1 }) };
     let mut look = Look::new(&options, front.partition.fetch_limits());
     let mut found = Vec::with_capacity(subscription.partitions.len());
+    let mut has_moved = false;
     let (mut first, mut last) = (VecDeque::with_capacity(subscription.partitions.len()), VecDeque::new());
     for mut state in subscription.partitions.drain(..) {
         let Some(position) = state.position else {
@@ -73,18 +74,24 @@ fn fetch(
                 found.push((Arc::clone(&state.partition), fetched));
                 first.push_back(state);
             }
-            Err(error) => match reset(&mut state, config.get_auto_offset_reset(), error) {
-                Ok(()) => first.push_back(state),
-                Err(error) => {
-                    failed.get_or_insert(error);
-                    last.push_back(state);
+            Err(error) => {
+                has_moved = true;
+                match reset(&mut state, config.get_auto_offset_reset(), error) {
+                    Ok(()) => first.push_back(state),
+                    Err(error) => {
+                        failed.get_or_insert(error);
+                        last.push_back(state);
+                    }
                 }
-            },
+            }
         }
     }
     first.append(&mut last);
     subscription.partitions = first;
-    if let Some(missing) = look.missing().filter(|_| !is_last) {
+    let is_idle = !has_moved && found.iter().all(|(_, fetched)| fetched.is_empty());
+    // What asks for no bytes at all gets its answer at once, but a poll waits for records.
+    let missing = look.missing().or_else(|| is_idle.then_some(1));
+    if let Some(missing) = missing.filter(|_| !is_last) {
         return Some(Short { found, missing });
     }
     fill(subscription, config, failed, found);
@@ -107,6 +114,7 @@ fn fill(
             Some((_, fetched)) if fetched.is_empty() => first.push_back(state),
             Some((_, fetched)) => match fetched.decode(config.get_check_crcs()) {
                 Ok(records) => {
+                    state.read_ahead.note(&fetched);
                     state.buffer = Some(records);
                     first.push_back(state);
                 }

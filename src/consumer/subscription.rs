@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use crate::error::{Error, Result};
-use crate::log::Records;
+use crate::log::{ReadAhead, Records};
 use crate::sync::Arc;
 use crate::topic::Partition;
 use crate::types::{Offset, TopicPartition};
@@ -36,6 +36,7 @@ pub(super) struct PartitionState {
     pub(super) position: Option<Offset>,
     /// Fetched and not returned yet; begins at `position`.
     pub(super) buffer: Option<Records>,
+    pub(super) read_ahead: ReadAhead,
 }
 
 impl Subscription {
@@ -46,7 +47,12 @@ impl Subscription {
         self.partitions.retain(|state| wanted.contains(&Arc::as_ptr(&state.partition)));
         let kept: HashSet<_> = self.partitions.iter().map(|state| Arc::as_ptr(&state.partition)).collect();
         let new = partitions.into_iter().filter(|partition| !kept.contains(&Arc::as_ptr(partition)));
-        self.partitions.extend(new.map(|partition| PartitionState { partition, position: None, buffer: None }));
+        self.partitions.extend(new.map(|partition| PartitionState {
+            partition,
+            position: None,
+            buffer: None,
+            read_ahead: ReadAhead::default(),
+        }));
     }
 
     /// The state of an assigned partition.

@@ -6,11 +6,12 @@ use bytes::Bytes;
 
 use super::log::Log;
 use super::records::{Decode, Records};
-use super::slice::{Pieces, Slice};
+use super::slice::{Pieces, Slice, SliceOf};
 use super::transactions::Transactions;
 use super::view::View;
 use crate::error::{Error, ErrorKind, Result};
-use crate::segment::{End, ReadFailure, Segment};
+use crate::record::Batch;
+use crate::segment::{End, ReadFailure, Segment, SegmentReader};
 use crate::sync::Arc;
 use crate::types::{FilePos, Offset, TopicPartition};
 
@@ -107,6 +108,13 @@ impl Fetched {
         self.high_watermark
     }
 
+    /// End (exclusive) of what readers of committed records could see at the time of the fetch. It is the
+    /// [high watermark](Fetched::high_watermark), since nothing here writes transactions: one that has no end will never have
+    /// one, and is passed over.
+    pub fn last_stable_offset(&self) -> Offset {
+        self.high_watermark
+    }
+
     /// The first offset that could be read at the time of the fetch.
     pub fn log_start(&self) -> Offset {
         self.log_start
@@ -123,6 +131,21 @@ impl Fetched {
     /// error.
     pub fn decode(&self, check_crcs: bool) -> Result<Records> {
         Decode::new(self, check_crcs).run()
+    }
+
+    /// The offset of the first batch, which can be below the one that was asked for, or above it where compaction removed
+    /// what was between; `None` if there is no batch.
+    pub fn base_offset(&self) -> Option<Offset> {
+        let first = Batch::first(self.slices.iter().next()?.bytes()).ok()??;
+        Some(first.base_offset())
+    }
+
+    /// The mapped segment of the last slice, and where the slice ends in it.
+    pub(super) fn last_place(&self) -> Option<(&SegmentReader, FilePos)> {
+        match self.slices.last() {
+            Some(Slice { segment: SliceOf::Mapped(segment), range }) => Some((segment, range.end)),
+            _ => None,
+        }
     }
 
     fn stopped_by(mut self, stop: Stop) -> Self {

@@ -111,6 +111,10 @@ impl<T> Pieces<T> {
         self.first[0].is_none()
     }
 
+    pub(super) fn last(&self) -> Option<&T> {
+        self.more.last().or(self.first[1].as_ref()).or(self.first[0].as_ref())
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.first.iter().flatten().chain(&self.more)
     }

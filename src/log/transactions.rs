@@ -111,6 +111,29 @@ impl Transactions {
     }
 }
 
+/// A transaction that was aborted, or never ended: what a reader of raw batches at `read_committed` has to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AbortedTransaction {
+    /// The producer that wrote it.
+    pub producer_id: i64,
+    /// Offset of its first record that is left. It ends at the producer's next abort marker.
+    pub first_offset: Offset,
+}
+
+impl Fetched {
+    /// The transactions of which there may be records in the slices that do not count: the list that Kafka sends along with
+    /// a fetch at `read_committed`. Their batches, from the first offset to the producer's next abort marker, are to be
+    /// passed over, as [`decode`](Fetched::decode) does. There is none for a fetch at `read_uncommitted`.
+    ///
+    /// Rule: fetch.md 6, `LocalLog.addAbortedTransactions`.
+    pub fn aborted_transactions(&self) -> impl Iterator<Item = AbortedTransaction> + '_ {
+        let spans = self.transactions.iter().flat_map(|transactions| &transactions.spans);
+        let is_seen = |span: &&Span| self.offset() <= span.last && span.first < self.next_offset();
+        let aborted = spans.filter(is_seen).filter(|span| span.outcome == Outcome::NotCommitted);
+        aborted.map(|span| AbortedTransaction { producer_id: span.producer_id, first_offset: span.first })
+    }
+}
+
 /// One walk over a log.
 struct Walk {
     /// Below it there may be gaps in the offsets.

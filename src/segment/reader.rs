@@ -32,6 +32,17 @@ pub(crate) struct SegmentReader {
     _counted: Arc<Readers>,
 }
 
+/// Fewest bytes of a map that a thread of its own takes down.
+const LARGE: FilePos = 16 << 20;
+
+impl Drop for SegmentReader {
+    fn drop(&mut self) {
+        if self.bytes.is_mapped() && self.bytes.capacity() >= LARGE {
+            self.place.open_files.garbage.throw(Arc::clone(&self.bytes));
+        }
+    }
+}
+
 /// Shared by all readers of a segment, of which there can be several where one was given up while slices of it were held:
 /// it is there as long as one of them is.
 #[derive(Debug)]
@@ -58,7 +69,8 @@ impl SegmentReader {
         }
     }
 
-    fn base(&self) -> Offset {
+    /// The segment's base offset.
+    pub(crate) fn base(&self) -> Offset {
         self.place.base
     }
 
@@ -170,6 +182,38 @@ impl SegmentReader {
             at = End { offset: batch.next_offset(), file_pos: next };
         }
         Ok(at)
+    }
+
+    /// Whether the next `len` bytes from `offset` on are known to be in memory, with what is looked at on the way there: then
+    /// how many of them lie behind `end`. Looks at nothing that may have to be read.
+    pub(crate) fn is_cached(&self, offset: Offset, len: usize, end: End) -> Option<usize> {
+        let (range, left) = self.span(self.indexes_made()?, offset, len, end);
+        self.bytes.is_cached(range).then_some(left)
+    }
+
+    /// Reads the next `len` bytes from `offset` on into memory, with what is looked at on the way there. Returns how many of
+    /// them lie behind `end`.
+    pub(crate) fn warm_up(&self, offset: Offset, len: usize, end: End) -> io::Result<usize> {
+        let (range, left) = self.span(self.indexes()?, offset, len, end);
+        self.bytes.warm_up(range)?;
+        Ok(left)
+    }
+
+    /// Where `len` bytes from `offset` on are, as far as the index tells, and how many of them lie behind `end`.
+    fn span(&self, indexes: &Indexes, offset: Offset, len: usize, end: End) -> (Range<FilePos>, usize) {
+        let relative = offset.saturating_sub(self.base()).clamp(0, Offset::from(i32::MAX)) as u32;
+        let entry = indexes.offsets.lookup(relative).filter(|entry| entry.file_pos < end.file_pos);
+        let (from, walk) = (entry.map_or(0, |entry| entry.file_pos), self.place.index_interval);
+        let len_max = FilePos::try_from(len).unwrap_or(FilePos::MAX);
+        let to = from.saturating_add(walk).saturating_add(len_max).min(end.file_pos);
+        (from..to, len.saturating_sub((to - from).saturating_sub(walk) as usize))
+    }
+
+    /// Has the system read ahead, from `from` to `to` or the end of what was written. Returns where that ends.
+    pub(crate) fn read_ahead(&self, from: FilePos, to: FilePos) -> FilePos {
+        let to = to.min(self.bytes.published());
+        self.bytes.read_ahead(from..to);
+        to
     }
 
     /// The place in front of the first batch.

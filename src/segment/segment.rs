@@ -200,6 +200,11 @@ impl Segment {
         }
     }
 
+    /// The bytes and indexes, if the segment is open.
+    pub(crate) fn reader_if_open(&self) -> Option<Arc<SegmentReader>> {
+        self.reader.load_full()
+    }
+
     #[cold]
     fn open_reader(self: &Arc<Self>) -> io::Result<Arc<SegmentReader>> {
         let mut files = self.files.lock();

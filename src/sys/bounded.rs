@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
+use super::garbage::Garbage;
 use crate::sync::{Arc, Mutex, Weak};
 use crate::types::ReadMode;
 
@@ -71,6 +72,8 @@ pub(crate) struct OpenFiles {
     pub(crate) handles: Bounded,
     /// Maps of segments that nothing is appended to; files where nothing is mapped.
     pub(crate) maps: Bounded,
+    /// Takes down large maps that nobody uses any more.
+    pub(crate) garbage: Garbage,
 }
 
 impl OpenFiles {
@@ -86,7 +89,8 @@ impl OpenFiles {
             ReadMode::Mmap => maps_max,
             ReadMode::Pread => maps_max.min(handles_max),
         };
-        Arc::new(OpenFiles { read_mode, handles: Bounded::new(handles_max), maps: Bounded::new(maps_max) })
+        let (handles, maps) = (Bounded::new(handles_max), Bounded::new(maps_max));
+        Arc::new(OpenFiles { read_mode, handles, maps, garbage: Garbage::default() })
     }
 
     /// A quarter of the file handles that this process may have (16 to 4096): the rest is the application's.

@@ -77,7 +77,7 @@ impl FileBytes {
     }
 
     /// Bytes that may be read.
-    pub(super) fn published(&self) -> FilePos {
+    pub(crate) fn published(&self) -> FilePos {
         match &self.0 {
             Source::Mapped(map) => map.published(),
             Source::Read(bytes) => bytes.published.load(Ordering::Acquire),
@@ -105,6 +105,41 @@ impl FileBytes {
         match &self.0 {
             Source::Mapped(map) => map.slice(range),
             Source::Read(_) => None,
+        }
+    }
+
+    /// Whether `range` is known to be in memory: reading it waits for no device. Where nothing is mapped that is not known.
+    pub(crate) fn is_cached(&self, range: Range<FilePos>) -> bool {
+        match &self.0 {
+            Source::Mapped(map) => map.is_resident(range),
+            Source::Read(_) => false,
+        }
+    }
+
+    /// Has the system read `range` ahead, unless its end is in memory already. Where nothing is mapped the system sees by
+    /// itself that a file is read from front to back.
+    pub(crate) fn read_ahead(&self, range: Range<FilePos>) {
+        if let Source::Mapped(map) = &self.0
+            && range.start < range.end
+            && !map.is_resident(range.end - 1..range.end)
+        {
+            map.will_need(range);
+        }
+    }
+
+    /// Reads `range` into memory, and waits until it is there.
+    pub(crate) fn warm_up(&self, range: Range<FilePos>) -> io::Result<()> {
+        match &self.0 {
+            Source::Mapped(map) => map.populate(range),
+            Source::Read(bytes) => {
+                let (mut buffer, mut at) = (Vec::new(), range.start);
+                while at < range.end {
+                    let end = range.end.min(at.saturating_add(WARM_UP_LEN));
+                    bytes.read(&mut buffer, at..end)?;
+                    at = end;
+                }
+                Ok(())
+            }
         }
     }
 
@@ -136,6 +171,9 @@ impl FileBytes {
         }
     }
 }
+
+/// Bytes that are read at a time where only the system's cache is to have them.
+const WARM_UP_LEN: FilePos = 256 * 1024;
 
 impl ReadBytes {
     fn read(&self, buffer: &mut Vec<u8>, range: Range<FilePos>) -> io::Result<()> {
@@ -184,6 +222,24 @@ mod tests {
             bytes.read(&mut buffer, 6..11).unwrap();
             assert_eq!(buffer, b"world");
             assert_eq!(bytes.mapped(6..11).is_some(), mode == ReadMode::Mmap);
+        }
+    }
+
+    #[test]
+    fn what_was_read_in_is_in_memory() {
+        let content: Vec<_> = (0..3_000_000_u32).map(|number| number as u8).collect();
+        for mode in MODES {
+            let (_dir, file) = open(&content);
+            let bytes = FileBytes::of_whole(mode, Arc::clone(&file), 3_000_000).unwrap();
+            file.sync(crate::sys::SyncPoint::Commit).unwrap();
+            let was_dropped = file.drop_cache().unwrap() && !bytes.is_cached(0..3_000_000);
+            bytes.warm_up(100_000..2_900_000).unwrap();
+            assert_eq!(bytes.is_cached(100_000..2_900_000), mode == ReadMode::Mmap);
+            bytes.read_ahead(2_900_000..3_000_000);
+            assert!(!bytes.is_cached(0..3_000_001), "not published");
+            assert!(bytes.warm_up(0..3_000_001).is_err());
+            assert_eq!(*bytes.get(0..3_000_000).unwrap(), content);
+            println!("{mode}: dropped before: {was_dropped}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 
-use memmap2::{Mmap, MmapOptions};
+use memmap2::{Advice, Mmap, MmapOptions};
 
 use super::disk::DiskFile;
 use crate::sync::{AtomicU32, Ordering};
@@ -90,5 +90,51 @@ impl Mapping {
             return None;
         }
         self.map.get(range.start as usize..range.end as usize)
+    }
+
+    /// Whether all pages of `range` are in memory: reading them waits for no device. Does not look at them.
+    #[cfg(target_os = "linux")]
+    pub(super) fn is_resident(&self, range: Range<FilePos>) -> bool {
+        if range.end > self.published() {
+            return false;
+        }
+        let page_len = rustix::param::page_size();
+        let (mut at, end) = (range.start as usize / page_len * page_len, range.end as usize);
+        while at < end {
+            let mut pages = [0_u8; 512];
+            let len = (end - at).min(pages.len() * page_len);
+            // SAFETY: `at` is below the published end, so the `len` bytes from there on lie in the map; it begins at a page,
+            // as does `at`, and for each of the pages there is one byte in `pages`. The call writes these and nothing else.
+            let outcome =
+                unsafe { libc::mincore(self.map.as_ptr().add(at).cast_mut().cast(), len, pages.as_mut_ptr()) };
+            if outcome != 0 || !pages.iter().take(len.div_ceil(page_len)).all(|page| page & 1 == 1) {
+                return false;
+            }
+            at += len;
+        }
+        true
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn is_resident(&self, _range: Range<FilePos>) -> bool {
+        false
+    }
+
+    /// Tells the system that `range` is going to be read. Waits for nothing.
+    pub(super) fn will_need(&self, range: Range<FilePos>) {
+        let _ = self.map.advise_range(Advice::WillNeed, range.start as usize, range.len()); // advice
+    }
+
+    /// Reads all pages of `range` in, and waits until they are there. An error of the device is an error here, not a
+    /// signal.
+    pub(super) fn populate(&self, range: Range<FilePos>) -> io::Result<()> {
+        let bytes = self.slice(range.clone()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        #[cfg(target_os = "linux")]
+        match self.map.advise_range(Advice::PopulateRead, range.start as usize, range.len()) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {} // Linux before 5.14
+            outcome => return outcome,
+        }
+        bytes.iter().step_by(rustix::param::page_size()).for_each(|byte| _ = std::hint::black_box(*byte));
+        Ok(())
     }
 }

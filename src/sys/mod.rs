@@ -20,6 +20,7 @@ mod disk;
 mod faulty;
 mod file_bytes;
 mod followed_file;
+mod garbage;
 mod handle;
 mod lock;
 #[allow(unsafe_code, reason = "the one place, with the proof beside each block")]

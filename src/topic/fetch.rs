@@ -158,7 +158,8 @@ impl Partition {
     ///
     /// With enough there at once it takes no lock, makes no system call (but to open a segment that is not open) and
     /// allocates nothing (but for the pieces of a third segment and those behind). Pages that are not in memory are read
-    /// from the disk as they are looked at.
+    /// from the disk, as the records are looked at: [`is_cached`](Partition::is_cached) tells,
+    /// [`warm_up`](Partition::warm_up) sees to it.
     ///
     /// An offset at the log end, or between high watermark and log end, gives an empty answer after the wait.
     ///
@@ -177,6 +178,32 @@ impl Partition {
             Some(missing) if !options.max_wait.is_zero() => self.wait_for_more(fetched, missing, offset, options),
             _ => Ok(fetched),
         }
+    }
+
+    /// Whether a fetch of `bytes` from `offset` on is known to find everything in memory, the way there included: then
+    /// neither the fetch nor a look at its records waits for a device. One system call or few; nothing of the log is
+    /// touched.
+    ///
+    /// False where it is not known: for a segment that is not open, and where [nothing is
+    /// mapped](crate::ReadMode::Pread). What is in memory now can be gone a moment later, if the system needs the memory.
+    ///
+    /// # Errors
+    ///
+    /// [`OffsetOutOfRange`](crate::ErrorKind::OffsetOutOfRange) as [`fetch`](Partition::fetch), and the errors of
+    /// [`log_start`](Partition::log_start).
+    pub fn is_cached(&self, offset: Offset, bytes: usize) -> Result<bool> {
+        self.log()?.is_cached(offset, bytes)
+    }
+
+    /// Reads what a fetch of `bytes` from `offset` on looks at into memory, as far as it is there, and waits until it is: for
+    /// a thread that may block, on behalf of one that may not.
+    ///
+    /// # Errors
+    ///
+    /// As [`is_cached`](Partition::is_cached), and [`Io`](crate::ErrorKind::Io) if the device does not give the bytes, which
+    /// a look at them in a map would end the process for (SIGBUS).
+    pub fn warm_up(&self, offset: Offset, bytes: usize) -> Result<()> {
+        self.log()?.warm_up(offset, bytes)
     }
 
     #[cold]

@@ -77,6 +77,10 @@ impl Partition {
     /// As [`fetch`](Partition::fetch), for asynchronous code: the task is not blocked while it waits. The time to wait
     /// begins when the future is first polled and has not found enough.
     ///
+    /// What is not in memory has to be read from the disk all the same, by the thread that polls or looks at the records:
+    /// where that must not happen, ask [`is_cached`](Partition::is_cached) first, and let a thread that may block
+    /// [`warm_up`](Partition::warm_up) what is not.
+    ///
     /// # Errors
     ///
     /// As [`fetch`](Partition::fetch); [`IllegalState`](crate::ErrorKind::IllegalState) for a partition of a

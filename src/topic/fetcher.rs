@@ -10,7 +10,7 @@ use super::fetch_options::FetchOptions;
 use super::partition::Partition;
 use super::waiters::Waiter;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::Fetched;
+use crate::log::{Fetched, ReadAhead};
 use crate::sync::Arc;
 use crate::types::{Offset, TopicPartition};
 
@@ -58,6 +58,7 @@ pub struct Fetcher {
 struct Place {
     partition: Arc<Partition>,
     offset: Offset,
+    read_ahead: ReadAhead,
 }
 
 /// Ends the wait of a [`Fetcher`] from another thread or task.
@@ -90,7 +91,7 @@ impl Fetcher {
             let reason = format!("partition {} is fetched already", partition.name());
             return Err(Error::illegal_argument(reason).in_partition(partition.name()));
         }
-        self.places.push(Place { partition, offset });
+        self.places.push(Place { partition, offset, read_ahead: ReadAhead::default() });
         Ok(())
     }
 
@@ -165,7 +166,7 @@ impl Fetcher {
     fn look(&self) -> (Vec<Result<Fetched>>, Option<usize>) {
         let Some(limits) = self.limits() else { return (Vec::new(), None) };
         let mut look = Look::new(&self.options, limits);
-        let read = |Place { partition, offset }: &Place| look.read(partition, *offset, &self.options);
+        let read = |place: &Place| look.read(&place.partition, place.offset, &self.options);
         let mut answers: Vec<_> = self.places.iter().map(read).collect();
         let mut missing = look.missing();
         if missing.is_some() && !self.options.max_wait.is_zero() {
@@ -191,8 +192,13 @@ impl Fetcher {
         Parked::new(&self.waiter, found, missing)
     }
 
-    /// Those that gave something go to the end of the order.
+    /// Those that gave something go to the end of the order, and what comes next in them is read ahead.
     fn served(&mut self, answers: Vec<Result<Fetched>>) -> Vec<Result<Fetched>> {
+        for (place, answer) in self.places.iter_mut().zip(&answers) {
+            if let Ok(fetched) = answer {
+                place.read_ahead.note(fetched);
+            }
+        }
         let gave: Vec<_> = answers.iter().map(|answer| !answer.as_ref().is_ok_and(Fetched::is_empty)).collect();
         let mut gave = gave.into_iter();
         let served: Vec<_> = self.places.extract_if(.., |_| gave.next().unwrap_or(false)).collect();
