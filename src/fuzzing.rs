@@ -1,19 +1,19 @@
 //! Doors for the fuzzer to parts that take bytes. Not part of a normal build.
 
 use crate::group::decode_offsets_record;
-use crate::record::{Batches, RecordIter};
+use crate::record::{Batches, Inflater, RecordIter};
 
 /// Most bytes that a batch may be inflated to.
 const INFLATED_MAX: usize = 1 << 20;
 
 /// Reads `bytes` as record batches, down to the last header: whatever is accepted must be walked to its end.
 pub fn batch(bytes: &[u8]) {
-    let mut buffer = Vec::new();
+    let mut inflater = Inflater::default();
     for batch in Batches::new(bytes) {
         let Ok((position, batch)) = batch else { return };
         assert_eq!(bytes.get(position..position + batch.size()), Some(batch.bytes()));
         let _ = batch.verify_crc();
-        let Ok(area) = batch.records_area(&mut buffer, INFLATED_MAX) else { continue };
+        let Ok(area) = batch.records_area(&mut inflater, INFLATED_MAX) else { continue };
         if batch.check_records(area).is_err() {
             continue;
         }

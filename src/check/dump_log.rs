@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::dump::{DumpOptions, Shown};
-use crate::record::{Batch, ControlType, EndTransaction, HEADER_LEN, Record, RecordIter};
+use crate::record::{Batch, ControlType, EndTransaction, HEADER_LEN, Inflater, Record, RecordIter};
 use crate::segment::{announces_batch, data_end, find_batch_behind};
 use crate::sys::DiskFile;
 use crate::types::{FilePos, Offset};
@@ -18,7 +18,8 @@ pub(super) fn dump_log(
     options: &DumpOptions,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let mut dump = LogDump { file, base, ahead, options, out, expected: base, bytes: Vec::new(), buffer: Vec::new() };
+    let mut dump =
+        LogDump { file, base, ahead, options, out, expected: base, bytes: Vec::new(), inflater: Inflater::default() };
     let len = match file.len() {
         Ok(len) => FilePos::try_from(len).unwrap_or(FilePos::MAX).min(i32::MAX as FilePos),
         Err(error) => return dump.damage(0, &format!("could not read: {error}")),
@@ -59,7 +60,7 @@ struct LogDump<'a> {
     /// The batch that was read, empty where there is none.
     bytes: Vec<u8>,
     /// For inflated records.
-    buffer: Vec<u8>,
+    inflater: Inflater,
 }
 
 impl LogDump<'_> {
@@ -104,7 +105,7 @@ impl LogDump<'_> {
         if !follows {
             writeln!(self.out, "| the base offset is not behind the batch before")?;
         }
-        if self.options.records { write_records(&batch, &mut self.buffer, self.options, self.out) } else { Ok(()) }
+        if self.options.records { write_records(&batch, &mut self.inflater, self.options, self.out) } else { Ok(()) }
     }
 }
 
@@ -142,11 +143,11 @@ fn write_batch(batch: &Batch<'_>, position: u64, is_valid: bool, out: &mut dyn W
 /// A line for each record, if all of them hold; else one that says why not.
 fn write_records(
     batch: &Batch<'_>,
-    buffer: &mut Vec<u8>,
+    inflater: &mut Inflater,
     options: &DumpOptions,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let area = batch.records_area(buffer, INFLATED_MAX).and_then(|area| batch.check_records(area).map(|()| area));
+    let area = batch.records_area(inflater, INFLATED_MAX).and_then(|area| batch.check_records(area).map(|()| area));
     let area = match area {
         Ok(area) => area,
         Err(malformed) => return writeln!(out, "| {malformed}"),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::finding::{Finding, Severity};
 use super::index_check::IndexCheck;
 use crate::log::LeaderEpochs;
-use crate::record::{Batch, Malformed};
+use crate::record::{Batch, Inflater, Malformed};
 use crate::segment::{Scan, ScanOffsets, SegmentFile, scan, segment_path};
 use crate::sys::{Disk, DiskFile};
 use crate::types::{FilePos, Offset};
@@ -62,7 +62,7 @@ pub(super) fn walk_segment(file: &dyn DiskFile, place: &WalkPlace<'_>) -> io::Re
 struct BatchCheck<'a> {
     place: &'a WalkPlace<'a>,
     path: PathBuf,
-    buffer: Vec<u8>,
+    inflater: Inflater,
     records: u64,
     findings: Vec<Finding>,
     /// Batches that this build cannot inflate, and why.
@@ -76,7 +76,7 @@ impl<'a> BatchCheck<'a> {
         BatchCheck {
             place,
             path,
-            buffer: Vec::new(),
+            inflater: Inflater::default(),
             records: 0,
             findings: Vec::new(),
             not_inflated: (0, String::new()),
@@ -87,7 +87,7 @@ impl<'a> BatchCheck<'a> {
     fn note(&mut self, file_pos: FilePos, batch: &Batch<'_>) {
         self.note_epoch(file_pos, batch);
         let checked =
-            batch.records_area(&mut self.buffer, self.place.inflated_max).and_then(|area| batch.check_records(area));
+            batch.records_area(&mut self.inflater, self.place.inflated_max).and_then(|area| batch.check_records(area));
         match checked {
             Ok(()) => self.records += u64::try_from(batch.record_count()).unwrap_or(0),
             Err(why @ Malformed::UnsupportedCompression(_)) => {

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::log::Log;
 use super::read::Unreadable;
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{Batch, BatchHeader, Malformed, RecordIter};
+use crate::record::{Batch, BatchHeader, Inflater, Malformed, RecordIter};
 use crate::segment::{DamageAt, End, ReadFailure, Segment, SegmentReader, bad_offsets, follows};
 use crate::sync::Arc;
 use crate::types::{FilePos, NO_TIMESTAMP, Offset, Timestamp};
@@ -147,12 +147,12 @@ impl Log {
         begin: impl FnOnce(&SegmentReader) -> std::result::Result<FilePos, ReadFailure>,
         end: End,
         wanted: impl Fn(&BatchHeader) -> bool,
-        mut look: impl FnMut(&Batch<'_>, &mut Vec<u8>) -> std::result::Result<Option<T>, Malformed>,
+        mut look: impl FnMut(&Batch<'_>, &mut Inflater) -> std::result::Result<Option<T>, Malformed>,
     ) -> Result<Option<T>> {
         let failed = |failure: ReadFailure| self.unread(segment, Unreadable::of(failure, segment.base()));
         let corrupt = |damage: DamageAt| failed(damage.into());
         let reader = segment.reader().map_err(|error| failed(error.into()))?;
-        let mut inflated = Vec::new();
+        let mut inflated = Inflater::default();
         let mut at = begin(&reader).map_err(failed)?;
         let mut headers = reader.headers(end);
         // Where it begins in the middle, that batch has been looked at.
@@ -193,7 +193,7 @@ impl Log {
 /// Offset and timestamp of each record of a batch whose checksum holds.
 fn records_of<'a>(
     batch: &Batch<'a>,
-    inflated: &'a mut Vec<u8>,
+    inflated: &'a mut Inflater,
     inflated_max: usize,
 ) -> std::result::Result<impl Iterator<Item = (Offset, Timestamp)> + 'a, Malformed> {
     batch.verify_crc()?;

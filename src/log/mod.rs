@@ -35,6 +35,7 @@ mod counts;
 mod cut;
 mod decision;
 mod follow;
+mod inflated;
 #[cfg(test)]
 mod interleaved_tests;
 mod leader_epochs;

@@ -124,6 +124,9 @@ impl Fetched {
     /// on; fetched at [`ReadCommitted`](crate::IsolationLevel::ReadCommitted), to the committed ones. With `check_crcs` the
     /// checksum of every batch is compared (Kafka's `check.crcs`); its framing always is.
     ///
+    /// The records of compressed batches take memory, 4 MiB at most unless the first batch alone takes more: what goes
+    /// beyond is left to a fetch at [`Records::next_offset`]. Plain batches take none.
+    ///
     /// # Errors
     ///
     /// `CorruptRecord` with file and position, or `UnsupportedCompression`, if the first batch cannot be read. If a

@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 
+use super::inflated::{INFLATED_PER_DECODE, Inflated, finish, take_inflater};
 use super::read::Fetched;
-use super::slice::Slice;
-use super::transactions::Outcome;
+use super::slice::{Pieces, Slice};
+use super::transactions::{Outcome, Transactions};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{Batch, Batches, Compression, Malformed, Record, RecordIter};
+use crate::record::{Batch, Batches, Compression, Inflater, Malformed, Record, RecordIter};
 use crate::segment::{bad_offsets, follows};
+use crate::sync::Arc;
 use crate::types::{Offset, TopicPartition};
 
 /// Records of one partition, in offset order. Keys and values are slices of the mapped log; only the records of
@@ -19,34 +21,36 @@ use crate::types::{Offset, TopicPartition};
 #[derive(Clone, Debug)]
 pub struct Records {
     partition: TopicPartition,
-    chunks: Vec<Chunk>,
+    /// What was fetched. From `start` on, `count` records of it were checked.
+    slices: Pieces<Slice>,
+    /// The records of the compressed batches among them that are shown, one batch behind the other.
+    inflated: Option<Arc<Inflated>>,
+    /// What is to be passed over.
+    transactions: Option<Arc<Transactions>>,
     /// Where the first record is.
     start: Cursor,
     count: usize,
     next_offset: Offset,
 }
 
-/// Whole batches in a row that need nothing else to be read, or one compressed batch with what it was inflated to.
-#[derive(Clone, Debug)]
-struct Chunk {
-    slice: Slice,
-    inflated: Option<Bytes>,
-}
-
 /// A place before a record.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cursor {
-    chunk: usize,
-    /// Bytes of the chunk before the batch.
+    slice: usize,
+    /// Bytes of the slice before the batch.
     batch: usize,
-    /// Bytes of the batch's records, inflated, before the record; `None` at the beginning of a batch.
+    /// Inflated bytes before those of the batch.
+    inflated: usize,
+    /// Bytes of the batch's records, inflated, before the record, and records from it on; `None` at the beginning of a
+    /// batch.
     record: Option<(usize, usize)>,
 }
 
 impl Records {
     /// No records.
     pub(crate) fn empty(partition: TopicPartition, next_offset: Offset) -> Self {
-        Records { partition, chunks: Vec::new(), start: Cursor::default(), count: 0, next_offset }
+        let (slices, start) = (Pieces::new(), Cursor::default());
+        Records { partition, slices, inflated: None, transactions: None, start, count: 0, next_offset }
     }
 
     /// The partition.
@@ -70,22 +74,28 @@ impl Records {
     }
 
     /// The records, without an allocation and without a `Result`: everything was checked when they were decoded.
+    #[inline]
     pub fn iter(&self) -> RecordsIter<'_> {
-        RecordsIter::new(self)
+        RecordsIter { records: RecordIter::empty(), behind: self.count, of: self, at: self.start, entered: None }
     }
 
     /// Shares `part`, which must be (part of) a key, value or header of these records, as bytes that stay valid by
     /// themselves. `None` if it is not from here. Costs one allocation; [`iter`](Records::iter) costs none.
+    ///
+    /// A part of a compressed batch keeps alive what was inflated with it, which is a few MiB at most unless a single
+    /// batch is larger; other parts keep the segment.
     pub fn share(&self, part: &[u8]) -> Option<Bytes> {
-        self.chunks.iter().find_map(|chunk| {
-            let whole = chunk.inflated.as_deref().unwrap_or_else(|| chunk.slice.bytes());
+        let within = |whole: &[u8]| {
             let at = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
             let end = at.checked_add(part.len()).filter(|end| *end <= whole.len())?;
-            Some(match &chunk.inflated {
-                Some(inflated) => inflated.slice(at..end),
-                None => chunk.slice.share().slice(at..end),
-            })
-        })
+            Some(at..end)
+        };
+        if let Some(inflated) = &self.inflated
+            && let Some(range) = within(inflated.bytes())
+        {
+            return Some(inflated.share().slice(range));
+        }
+        self.slices.iter().find_map(|slice| Some(slice.share().slice(within(slice.bytes())?)))
     }
 
     /// Takes the first `count` records out. The rest stays, and what was passed over behind them with it.
@@ -95,19 +105,33 @@ impl Records {
             return std::mem::replace(self, rest);
         }
         let mut iter = self.iter();
-        let last = iter.by_ref().take(count).last();
-        let (next_offset, cursor) = (last.map_or(self.next_offset, |record| record.offset() + 1), iter.cursor());
+        let last = iter.pass_over(count);
+        let (next_offset, cursor) = (last.map_or(self.next_offset, |offset| offset + 1), iter.cursor());
         let first = Records {
             partition: self.partition.clone(),
-            chunks: self.chunks.iter().take(cursor.chunk + 1).cloned().collect(),
+            slices: self.slices.iter().take(cursor.slice + 1).cloned().collect(),
+            inflated: self.inflated.clone(),
+            transactions: self.transactions.clone(),
             start: self.start,
             count,
             next_offset,
         };
-        self.chunks.drain(..cursor.chunk);
-        self.start = Cursor { chunk: 0, ..cursor };
+        self.start = Cursor { slice: 0, ..cursor };
+        self.slices = self.slices.iter().skip(cursor.slice).cloned().collect();
         self.count -= count;
         first
+    }
+
+    /// Whether the records of `batch`, which was decoded, are among these.
+    fn shows(&self, batch: &Batch<'_>) -> bool {
+        !batch.is_control() && outcome(self.transactions.as_deref(), batch) == Outcome::Committed
+    }
+}
+
+fn outcome(transactions: Option<&Transactions>, batch: &Batch<'_>) -> Outcome {
+    match transactions {
+        Some(transactions) if batch.is_transactional() && !batch.is_control() => transactions.outcome(batch),
+        _ => Outcome::Committed,
     }
 }
 
@@ -115,6 +139,7 @@ impl<'a> IntoIterator for &'a Records {
     type Item = Record<'a>;
     type IntoIter = RecordsIter<'a>;
 
+    #[inline]
     fn into_iter(self) -> RecordsIter<'a> {
         self.iter()
     }
@@ -123,47 +148,74 @@ impl<'a> IntoIterator for &'a Records {
 /// Iterator over [`Records`].
 #[derive(Clone, Debug)]
 pub struct RecordsIter<'a> {
-    chunks: &'a [Chunk],
-    /// The batch that `records` belongs to, or the next one while there is no `records`.
+    /// What is left of the batch at hand.
+    records: RecordIter<'a>,
+    /// Records in the batches behind it.
+    behind: usize,
+    of: &'a Records,
+    /// The batch at hand, or the next one.
     at: Cursor,
-    records: Option<(RecordIter<'a>, usize)>,
-    left: usize,
+    /// Whether there is a batch at hand.
+    entered: Option<Entered>,
 }
 
-impl<'a> RecordsIter<'a> {
-    fn new(records: &'a Records) -> Self {
-        RecordsIter { chunks: &records.chunks, at: records.start, records: None, left: records.count }
-    }
+/// What is to be known of a batch in order to leave it.
+#[derive(Clone, Copy, Debug)]
+struct Entered {
+    size: usize,
+    compressed: bool,
+}
 
-    /// Goes to the records of the next batch that has any to show. `None` behind the last batch.
+impl RecordsIter<'_> {
+    /// Goes to the records of the next batch that has any to show. `None` behind the last record.
     #[inline(never)]
     fn next_batch(&mut self) -> Option<()> {
-        if let Some((_, size)) = self.records.take() {
-            self.at = Cursor { batch: self.at.batch + size, record: None, ..self.at };
+        if let Some(entered) = self.entered.take() {
+            self.at.batch += entered.size;
+            self.at.inflated += if entered.compressed { self.records.position() } else { 0 };
+            self.records = RecordIter::empty();
         }
-        loop {
-            let chunk = self.chunks.get(self.at.chunk)?;
-            let bytes = chunk.slice.bytes();
+        while 0 < self.behind {
+            let bytes = self.of.slices.get(self.at.slice)?.bytes();
             let Some(batch) = bytes.get(self.at.batch..).and_then(|rest| Batch::first(rest).ok().flatten()) else {
-                self.at = Cursor { chunk: self.at.chunk + 1, ..Cursor::default() };
+                self.at = Cursor { slice: self.at.slice + 1, batch: 0, ..self.at };
                 continue;
             };
-            if batch.is_control() {
+            if !self.of.shows(&batch) {
                 self.at.batch += batch.size();
                 continue;
             }
-            let area = chunk.inflated.as_deref().unwrap_or_else(|| batch.records_bytes());
-            let iter = match self.at.record.take() {
-                Some((position, left)) => RecordIter::resume(batch, area, position, left),
-                None => RecordIter::new(batch, area),
+            let compressed = batch.compression() != Ok(Compression::None);
+            let area = match &self.of.inflated {
+                Some(inflated) if compressed => inflated.bytes().get(self.at.inflated..).unwrap_or_default(),
+                _ => batch.records_bytes(),
             };
-            self.records = Some((iter, batch.size()));
+            let whole = (0, usize::try_from(batch.record_count()).unwrap_or(0));
+            let (position, left) = self.at.record.take().unwrap_or(whole);
+            let left = left.min(self.behind);
+            self.behind -= left;
+            self.records = RecordIter::resume(batch, area, position, left);
+            self.entered = Some(Entered { size: batch.size(), compressed });
             return Some(());
         }
+        None
+    }
+
+    /// Passes over `count` records, and returns the offset of the last of them. Plain batches before the one that it is
+    /// in are not looked into.
+    fn pass_over(&mut self, mut count: usize) -> Option<Offset> {
+        while self.records.left() < count {
+            count -= self.records.left();
+            if self.entered.is_some_and(|entered| entered.compressed) {
+                self.records.by_ref().for_each(drop); // the next batch's bytes begin where these end
+            }
+            self.next_batch()?;
+        }
+        self.records.by_ref().take(count).last().map(|record| record.offset())
     }
 
     fn cursor(&self) -> Cursor {
-        let record = self.records.as_ref().map(|(records, _)| (records.position(), records.left()));
+        let record = self.entered.map(|_| (self.records.position(), self.records.left()));
         Cursor { record: record.or(self.at.record), ..self.at }
     }
 }
@@ -171,14 +223,10 @@ impl<'a> RecordsIter<'a> {
 impl<'a> Iterator for RecordsIter<'a> {
     type Item = Record<'a>;
 
-    #[inline]
+    #[inline(always)] // as that of one batch
     fn next(&mut self) -> Option<Record<'a>> {
-        let left = self.left.checked_sub(1)?;
         loop {
-            if let Some((records, _)) = &mut self.records
-                && let Some(record) = records.next()
-            {
-                self.left = left;
+            if let Some(record) = self.records.next() {
                 return Some(record);
             }
             self.next_batch()?;
@@ -186,7 +234,8 @@ impl<'a> Iterator for RecordsIter<'a> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
+        let left = self.records.left() + self.behind;
+        (left, Some(left))
     }
 }
 
@@ -197,26 +246,20 @@ pub(super) struct Decode<'a> {
     fetched: &'a Fetched,
     check_crcs: bool,
     records: Records,
+    /// Taken when the first compressed batch is to be inflated.
+    inflater: Option<Inflater>,
     /// Where the next batch has to begin; `None` before the first, which the fetch has looked at.
     expected: Option<Offset>,
 }
 
-/// What a batch that was checked adds.
-enum Checked {
-    /// Records that can be read where they lie.
-    Plain,
-    /// Records, inflated.
-    Inflated(Bytes),
-    /// None: its records are not committed.
-    PassedOver,
-}
-
-/// Why a batch cannot be shown.
+/// Why decoding stops before a batch.
 #[derive(Clone, Copy)]
 enum Unreadable {
     Malformed(Malformed),
     /// Whether it is committed is not known.
     UnknownOutcome,
+    /// Enough was inflated before it.
+    Full,
 }
 
 impl From<Malformed> for Unreadable {
@@ -228,47 +271,33 @@ impl From<Malformed> for Unreadable {
 impl<'a> Decode<'a> {
     pub(super) fn new(fetched: &'a Fetched, check_crcs: bool) -> Self {
         let next_offset = if fetched.is_empty() { fetched.next_offset() } else { fetched.offset() };
-        let records = Records::empty(fetched.partition().clone(), next_offset);
-        Decode { fetched, check_crcs, records, expected: None }
+        let mut records = Records::empty(fetched.partition().clone(), next_offset);
+        records.transactions.clone_from(&fetched.transactions);
+        Decode { fetched, check_crcs, records, inflater: None, expected: None }
     }
 
     pub(super) fn run(mut self) -> Result<Records> {
         for slice in self.fetched.parts().iter() {
             if let Err((position, unreadable)) = self.decode_slice(slice) {
-                // Records before the damage are given out; asked for again, the damage comes first.
-                if self.records.chunks.is_empty() {
+                // What comes before is given out; fetched again from there on, the damage comes first.
+                if self.expected.is_none() {
                     return Err(self.error(slice, position, unreadable));
                 }
                 break;
             }
         }
+        self.records.inflated = self.inflater.take().and_then(finish);
         self.skip_below(self.fetched.offset());
         Ok(self.records)
     }
 
     fn decode_slice(&mut self, slice: &Slice) -> std::result::Result<(), (usize, Unreadable)> {
-        let mut plain_from = 0; // where the batches begin that are not in a chunk yet
         let mut batches = Batches::new(slice.bytes());
-        for batch in batches.by_ref() {
-            let outcome = batch.map_err(|(position, malformed)| (position, malformed.into()));
-            let outcome = outcome.and_then(|(position, batch)| {
-                let checked = self.check(&batch).map_err(|unreadable| (position, unreadable))?;
-                Ok((position, batch, checked))
-            });
-            let (position, batch, checked) = match outcome {
-                Ok(checked) => checked,
-                Err((position, unreadable)) => {
-                    self.push_chunk(slice, plain_from, position, None);
-                    return Err((position, unreadable));
-                }
-            };
-            let shown = !batch.is_control() && !matches!(checked, Checked::PassedOver);
-            if !matches!(checked, Checked::Plain) {
-                self.push_chunk(slice, plain_from, position, None);
-                plain_from = position + batch.size();
-            }
-            if let Checked::Inflated(inflated) = checked {
-                self.push_chunk(slice, position, plain_from, Some(inflated));
+        for (index, batch) in batches.by_ref().enumerate() {
+            let (position, batch) = batch.map_err(|(position, malformed)| (position, malformed.into()))?;
+            let shown = self.check(&batch).map_err(|unreadable| (position, unreadable))?;
+            if index == 0 {
+                self.records.slices.push(slice.clone());
             }
             if shown {
                 self.records.count += usize::try_from(batch.record_count()).unwrap_or(0);
@@ -276,12 +305,11 @@ impl<'a> Decode<'a> {
             self.expected = Some(batch.next_offset());
             self.records.next_offset = batch.next_offset();
         }
-        self.push_chunk(slice, plain_from, batches.position(), None);
         if batches.torn() { Err((batches.position(), Malformed::SizeBeyondEnd.into())) } else { Ok(()) }
     }
 
-    /// Checks one batch, and inflates it if it is compressed and to be shown.
-    fn check(&self, batch: &Batch<'_>) -> std::result::Result<Checked, Unreadable> {
+    /// Checks one batch, inflates it if it is compressed, and returns whether its records are to be shown.
+    fn check(&mut self, batch: &Batch<'_>) -> std::result::Result<bool, Unreadable> {
         let follows = self.expected.is_none_or(|expected| follows(batch, expected, self.fetched.gaps_below()));
         if !follows || batch.last_offset() < self.fetched.offset() {
             return Err(bad_offsets(batch).into());
@@ -289,40 +317,40 @@ impl<'a> Decode<'a> {
         if self.check_crcs {
             batch.verify_crc()?;
         }
-        if batch.is_transactional()
-            && !batch.is_control()
-            && let Some(transactions) = &self.fetched.transactions
-        {
-            match transactions.outcome(batch) {
-                Outcome::Committed => {}
-                Outcome::NotCommitted => return Ok(Checked::PassedOver),
-                Outcome::Unknown => return Err(Unreadable::UnknownOutcome),
-            }
+        match outcome(self.records.transactions.as_deref(), batch) {
+            Outcome::Committed => {}
+            Outcome::NotCommitted => return Ok(false),
+            Outcome::Unknown => return Err(Unreadable::UnknownOutcome),
         }
-        if batch.compression()? == Compression::None {
-            batch.check_records(batch.records_bytes())?;
-            return Ok(Checked::Plain);
+        match batch.compression()? {
+            Compression::None => batch.check_records(batch.records_bytes())?,
+            _ if batch.is_control() => {} // there is nothing in it to be shown
+            compression => self.inflate(batch, compression)?,
         }
-        let mut inflated = Vec::new();
-        batch.check_records(batch.records_area(&mut inflated, self.fetched.inflated_max())?)?;
-        Ok(Checked::Inflated(Bytes::from(inflated)))
+        Ok(!batch.is_control())
     }
 
-    fn push_chunk(&mut self, slice: &Slice, from: usize, to: usize, inflated: Option<Bytes>) {
-        if from < to {
-            let start = slice.range.start;
-            let range = start + from as u32..start + to as u32; // parts of a range of file positions
-            self.records.chunks.push(Chunk { slice: Slice { segment: slice.segment.clone(), range }, inflated });
+    fn inflate(&mut self, batch: &Batch<'_>, compression: Compression) -> std::result::Result<(), Unreadable> {
+        let batch_max = self.fetched.inflated_max();
+        let inflater = self.inflater.get_or_insert_with(take_inflater);
+        let before = inflater.out.len();
+        // The first one is inflated whatever it takes, or nobody would ever get behind it.
+        let left = if before == 0 { batch_max } else { INFLATED_PER_DECODE.saturating_sub(before).min(batch_max) };
+        match inflater.inflate(compression, batch.records_bytes(), left) {
+            Err(Malformed::TooLarge { .. }) if left < batch_max => return Err(Unreadable::Full),
+            result => result?,
         }
+        let area = inflater.out.as_slice().get(before..).unwrap_or_default();
+        Ok(batch.check_records(area)?)
     }
 
     /// Leaves out records below `offset`: batches are fetched whole.
     fn skip_below(&mut self, offset: Offset) {
-        let below = self.records.iter().take_while(|record| record.offset() < offset).count();
-        if below > 0 {
-            let next_offset = self.records.next_offset;
-            self.records.split_to(below);
-            self.records.next_offset = next_offset;
+        let mut iter = self.records.iter();
+        let before = iter.clone().take_while(|record| record.offset() < offset).count();
+        if 0 < before {
+            iter.pass_over(before);
+            (self.records.start, self.records.count) = (iter.cursor(), iter.len());
         }
     }
 
@@ -342,6 +370,7 @@ impl<'a> Decode<'a> {
                  committed; read_uncommitted shows its records"
                     .to_owned(),
             ),
+            Unreadable::Full => corrupt("its records do not fit into memory".to_owned()), // never of the first batch
         };
         Error::new(kind)
             .in_partition(self.fetched.partition())

@@ -115,8 +115,23 @@ impl<T> Pieces<T> {
         self.more.last().or(self.first[1].as_ref()).or(self.first[0].as_ref())
     }
 
+    pub(super) fn get(&self, index: usize) -> Option<&T> {
+        match self.first.get(index) {
+            Some(place) => place.as_ref(),
+            None => self.more.get(index - self.first.len()),
+        }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.first.iter().flatten().chain(&self.more)
+    }
+}
+
+impl<T> FromIterator<T> for Pieces<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(pieces: I) -> Self {
+        let mut collected = Pieces::new();
+        pieces.into_iter().for_each(|piece| collected.push(piece));
+        collected
     }
 }
 
@@ -131,6 +146,8 @@ mod tests {
         for count in 1..6 {
             pieces.push(count);
             assert!(pieces.iter().copied().eq(1..=count));
+            assert!((0..=count).map_while(|index| pieces.get(index).copied()).eq(1..=count));
+            assert!(pieces.iter().skip(1).copied().collect::<Pieces<_>>().iter().copied().eq(2..=count));
             assert!(!pieces.is_empty());
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Deref;
 
-use super::compress;
+use super::compress::Inflater;
 use super::crc::crc32c;
 use super::header::{ATTRIBUTES_OFFSET, BatchHeader, Compression, HEADER_LEN};
 use super::malformed::Malformed;
@@ -49,17 +49,17 @@ impl<'a> Batch<'a> {
     }
 
     /// The records as [`check_records`](Batch::check_records) and `RecordIter` want them: where they lie if they are
-    /// plain, else inflated into `buffer`, whose content is replaced and which grows to no more than `limit` bytes.
-    pub(crate) fn records_area<'b>(&self, buffer: &'b mut Vec<u8>, limit: usize) -> Result<&'b [u8], Malformed>
+    /// plain, else inflated, which replaces what was inflated before and takes no more than `limit` bytes.
+    pub(crate) fn records_area<'b>(&self, inflater: &'b mut Inflater, limit: usize) -> Result<&'b [u8], Malformed>
     where
         'a: 'b,
     {
         match self.compression()? {
             Compression::None => Ok(self.records_bytes()),
             compression => {
-                buffer.clear();
-                compress::inflate(compression, self.records_bytes(), buffer, limit)?;
-                Ok(buffer)
+                inflater.out.clear();
+                inflater.inflate(compression, self.records_bytes(), limit)?;
+                Ok(inflater.out.as_slice())
             }
         }
     }
@@ -76,21 +76,24 @@ impl<'a> Batch<'a> {
     pub(crate) fn check_records(&self, area: &[u8]) -> Result<(), Malformed> {
         let count = self.record_count();
         let last_offset_delta = self.last_offset_delta();
-        let mut rest = area;
-        let mut previous = -1;
+        let (mut position, mut previous) = (0, -1);
         for index in 0..count {
-            if rest.is_empty() {
-                return Err(Malformed::MissingRecords { found: index, count });
-            }
-            let record = RawRecord::read(&mut rest, index)?;
+            let (record, end) = match RawRecord::read_short(area, position) {
+                Some(short) => short,
+                None if area.len() <= position => return Err(Malformed::MissingRecords { found: index, count }),
+                None => RawRecord::read_at(area, position, index)?,
+            };
             record.check_headers(index)?;
             let delta = record.offset_delta;
             if delta <= previous || last_offset_delta < delta {
                 return Err(Malformed::BadOffsetDelta { index, delta });
             }
-            previous = delta;
+            (position, previous) = (end, delta);
         }
-        if rest.is_empty() { Ok(()) } else { Err(Malformed::TrailingBytes(rest.len())) }
+        match area.len() - position {
+            0 => Ok(()),
+            left => Err(Malformed::TrailingBytes(left)),
+        }
     }
 }
 
@@ -306,6 +309,6 @@ mod tests {
     fn a_codec_that_does_not_exist_is_named() {
         let bytes = patched(22, [0x06]);
         let batch = Batch::first(&bytes).unwrap().unwrap();
-        assert_eq!(batch.records_area(&mut Vec::new(), 100), Err(Malformed::BadCodec(6)));
+        assert_eq!(batch.records_area(&mut Inflater::default(), 100), Err(Malformed::BadCodec(6)));
     }
 }

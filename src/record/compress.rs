@@ -4,44 +4,129 @@
 //! it is known to fit the caller's limit and to be possible for an input of that size.
 
 #[cfg(any(feature = "gzip", feature = "lz4", feature = "zstd"))]
-use std::io::Read;
-#[cfg(any(feature = "gzip", feature = "lz4", feature = "zstd"))]
 use std::io::Write;
 
 use super::header::Compression;
 use super::malformed::Malformed;
 
-/// Appends the inflated `input` to `out`: at most `limit` bytes. After an error `out` is what it was.
-///
-/// # Errors
-///
-/// `BadCompression` if the codec cannot read it, `TooLarge` if it holds more than `limit` bytes,
-/// `UnsupportedCompression` if this build has no such codec.
-pub(crate) fn inflate(
+#[cfg(feature = "gzip")]
+mod gzip;
+#[cfg(feature = "lz4")]
+mod lz4;
+#[cfg(feature = "snappy")]
+mod xerial;
+#[cfg(feature = "zstd")]
+mod zstandard;
+
+/// Bytes that were inflated, in memory that can be used again.
+#[derive(Default)]
+pub(crate) struct InflateBuffer {
+    /// What lies behind `len` is left over and will be overwritten. It is kept because clearing it for every batch
+    /// would cost as much as some codecs do.
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl InflateBuffer {
+    /// What was inflated.
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    /// Number of bytes that were inflated.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Bytes of memory that it takes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Forgets what was inflated, and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Place for `wanted` bytes behind what is there.
+    #[cfg(any(feature = "gzip", feature = "snappy", feature = "lz4", feature = "zstd"))]
+    fn room(&mut self, wanted: usize) -> &mut [u8] {
+        let end = self.len.saturating_add(wanted);
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        self.bytes.get_mut(self.len..end).unwrap_or_default()
+    }
+
+    /// Place for bytes behind what is there that costs nothing, since the memory is there.
+    #[cfg(any(feature = "gzip", feature = "zstd"))]
+    fn room_left(&self) -> usize {
+        self.bytes.len() - self.len
+    }
+
+    /// Takes over `written` bytes that were written into the room.
+    #[cfg(any(feature = "gzip", feature = "snappy", feature = "lz4", feature = "zstd"))]
+    fn advance(&mut self, written: usize) {
+        self.len = self.len.saturating_add(written).min(self.bytes.len());
+    }
+}
+
+/// A place to inflate batches: memory, and the state of codecs that have one, used again from batch to batch.
+#[derive(Default)]
+pub(crate) struct Inflater {
+    /// What was inflated.
+    pub(crate) out: InflateBuffer,
+    #[cfg(feature = "gzip")]
+    gzip: Option<Box<flate2::Decompress>>,
+    #[cfg(feature = "zstd")]
+    zstd: Option<zstd::zstd_safe::DCtx<'static>>,
+}
+
+impl Inflater {
+    /// Appends the inflated `input` to what is there: at most `limit` bytes. After an error there is what there was.
+    ///
+    /// # Errors
+    ///
+    /// `BadCompression` if the codec cannot read it, `TooLarge` if it holds more than `limit` bytes,
+    /// `UnsupportedCompression` if this build has no such codec.
+    pub(crate) fn inflate(&mut self, compression: Compression, input: &[u8], limit: usize) -> Result<(), Malformed> {
+        let before = self.out.len;
+        let result = match compression {
+            Compression::None => return Err(Malformed::BadCompression(compression)), // nothing to inflate
+            // No codec writes a stream of no bytes, but some readers take one for an empty stream.
+            _ if compression.is_supported() && input.is_empty() => Err(Malformed::BadCompression(compression)),
+            #[cfg(feature = "gzip")]
+            Compression::Gzip => gzip::inflate(&mut self.gzip, input, &mut self.out, limit),
+            #[cfg(feature = "snappy")]
+            Compression::Snappy => xerial::inflate(input, &mut self.out, limit),
+            #[cfg(feature = "lz4")]
+            Compression::Lz4 => lz4::inflate(input, &mut self.out, limit),
+            #[cfg(feature = "zstd")]
+            Compression::Zstd => zstandard::inflate(&mut self.zstd, input, &mut self.out, limit),
+            #[cfg(not(all(feature = "gzip", feature = "snappy", feature = "lz4", feature = "zstd")))]
+            other => Err(Malformed::UnsupportedCompression(other.id())),
+        };
+        if result.is_err() {
+            self.out.len = before;
+        }
+        result
+    }
+}
+
+/// Appends the inflated `input` to `out`, with memory of its own.
+#[cfg(test)]
+pub(super) fn inflate(
     compression: Compression,
     input: &[u8],
     out: &mut Vec<u8>,
     limit: usize,
 ) -> Result<(), Malformed> {
-    let before = out.len();
-    let result = match compression {
-        Compression::None => copy(input, out, limit),
-        // No codec writes a stream of no bytes, but some readers take one for an empty stream.
-        _ if compression.is_supported() && input.is_empty() => Err(Malformed::BadCompression(compression)),
-        #[cfg(feature = "gzip")]
-        Compression::Gzip => drain(flate2::bufread::MultiGzDecoder::new(input), compression, input.len(), out, limit),
-        #[cfg(feature = "snappy")]
-        Compression::Snappy => xerial::inflate(input, out, limit),
-        #[cfg(feature = "lz4")]
-        Compression::Lz4 => inflate_lz4(input, out, limit),
-        #[cfg(feature = "zstd")]
-        Compression::Zstd => inflate_zstd(input, out, limit),
-        #[cfg(not(all(feature = "gzip", feature = "snappy", feature = "lz4", feature = "zstd")))]
-        other => Err(Malformed::UnsupportedCompression(other.id())),
-    };
+    let mut inflater = Inflater::default();
+    let result = inflater.inflate(compression, input, limit);
     if result.is_err() {
-        out.truncate(before);
+        assert_eq!(inflater.out.len(), 0, "an error leaves nothing behind");
     }
+    out.extend_from_slice(inflater.out.as_slice());
     result
 }
 
@@ -80,32 +165,6 @@ pub(crate) fn deflate(
     }
 }
 
-fn copy(input: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), Malformed> {
-    if limit < input.len() {
-        return Err(Malformed::TooLarge { limit });
-    }
-    out.extend_from_slice(input);
-    Ok(())
-}
-
-/// Reads `reader` to its end, but not beyond `limit` bytes. The first guess at the space needed comes from the number
-/// of bytes that are there, not from what they say.
-#[cfg(any(feature = "gzip", feature = "lz4", feature = "zstd"))]
-fn drain(
-    reader: impl Read,
-    compression: Compression,
-    input_len: usize,
-    out: &mut Vec<u8>,
-    limit: usize,
-) -> Result<(), Malformed> {
-    let before = out.len();
-    out.reserve(input_len.saturating_mul(2).min(limit));
-    // One byte more than the limit tells a stream that ends there from one that goes on.
-    let read_max = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    reader.take(read_max).read_to_end(out).map_err(|_| Malformed::BadCompression(compression))?;
-    if limit < out.len() - before { Err(Malformed::TooLarge { limit }) } else { Ok(()) }
-}
-
 #[cfg(feature = "gzip")]
 fn deflate_gzip(level: Option<i32>, input: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
     let level = match level {
@@ -120,44 +179,6 @@ fn deflate_gzip(level: Option<i32>, input: &[u8], out: &mut Vec<u8>) -> Result<(
         .map_err(|_| Malformed::BadCompression(Compression::Gzip))
 }
 
-/// Kafka reads one frame and ignores what follows it, and so do we.
-#[cfg(feature = "lz4")]
-fn inflate_lz4(input: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), Malformed> {
-    let frame = lz4_frame(input).ok_or(Malformed::BadCompression(Compression::Lz4))?;
-    drain(lz4_flex::frame::FrameDecoder::new(frame), Compression::Lz4, frame.len(), out, limit)
-}
-
-/// The first frame of `input`, if it is of the kind that Kafka can read: format version 1, independent blocks, no
-/// dictionary, and all of its blocks there. The library would read others as well, and a frame that is cut between
-/// blocks without a word.
-#[cfg(feature = "lz4")]
-fn lz4_frame(input: &[u8]) -> Option<&[u8]> {
-    const MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
-    let &[a, b, c, d, flags, descriptor, ..] = input else { return None };
-    let version_and_independence = flags & 0b1110_0011;
-    let block_max = descriptor >> 4;
-    let readable = [a, b, c, d] == MAGIC
-        && version_and_independence == 0b0110_0000
-        && descriptor & 0x0f == 0
-        && (4..=7).contains(&block_max);
-    if !readable {
-        return None;
-    }
-    let content_size_len = if flags & 0x08 == 0 { 0 } else { 8 };
-    let block_checksum_len = if flags & 0x10 == 0 { 0 } else { 4 };
-    let content_checksum_len = if flags & 0x04 == 0 { 0 } else { 4 };
-    let mut position = 7 + content_size_len;
-    loop {
-        let block = u32::from_le_bytes(*input.get(position..)?.first_chunk()?);
-        position += 4;
-        if block == 0 {
-            return input.get(..position + content_checksum_len);
-        }
-        let len = usize::try_from(block & 0x7fff_ffff).ok()?;
-        position = position.checked_add(len)?.checked_add(block_checksum_len)?;
-    }
-}
-
 #[cfg(feature = "lz4")]
 fn deflate_lz4(input: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
     use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
@@ -169,15 +190,6 @@ fn deflate_lz4(input: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
     encoder.try_finish().map_err(|_| failed)
 }
 
-/// The decoder takes memory for the window that a frame announces, which the library holds to 128 MiB; it is touched
-/// only as far as bytes come out, and those are held to `limit`.
-#[cfg(feature = "zstd")]
-fn inflate_zstd(input: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), Malformed> {
-    let decoder =
-        zstd::stream::read::Decoder::with_buffer(input).map_err(|_| Malformed::BadCompression(Compression::Zstd))?;
-    drain(decoder, Compression::Zstd, input.len(), out, limit)
-}
-
 #[cfg(feature = "zstd")]
 fn deflate_zstd(level: Option<i32>, input: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
     let range = zstd::compression_level_range();
@@ -186,86 +198,6 @@ fn deflate_zstd(level: Option<i32>, input: &[u8], out: &mut Vec<u8>) -> Result<(
     let mut encoder = zstd::stream::write::Encoder::new(out, level).map_err(failed)?;
     encoder.write_all(input).map_err(failed)?;
     encoder.finish().map(drop).map_err(failed)
-}
-
-/// Snappy in the framing of the Java library: a header of 16 bytes, then blocks with their length in front. It is not
-/// snappy's own framing format, and has no checksums.
-#[cfg(feature = "snappy")]
-mod xerial {
-    use super::{Compression, Malformed};
-
-    /// Magic, version 1, lowest compatible version 1.
-    const HEADER: [u8; 16] = *b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
-    const MAGIC: &[u8] = b"\x82SNAPPY\0";
-    /// The first four bytes of the magic, where a block's length could be: the beginning of another stream.
-    const ANOTHER_HEADER: [u8; 4] = [0x82, b'S', b'N', b'A'];
-    /// Bytes of input in a block, as the Java library cuts them.
-    const BLOCK_LEN: usize = 32 * 1024;
-    const BLOCK_LEN_MAX: i32 = 512 * 1024 * 1024;
-    /// More than a raw block can grow: its densest element makes 64 bytes of 3.
-    const EXPANSION_MAX: usize = 22;
-
-    const BAD: Malformed = Malformed::BadCompression(Compression::Snappy);
-
-    pub(super) fn inflate(input: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), Malformed> {
-        let limit_len = out.len().saturating_add(limit);
-        let mut rest = match input.split_at_checked(HEADER.len()) {
-            Some((header, blocks)) if header.starts_with(MAGIC) => blocks,
-            _ => return inflate_block(input, out, limit_len, limit),
-        };
-        while !rest.is_empty() {
-            let (len, tail) = rest.split_first_chunk::<4>().ok_or(BAD)?;
-            if *len == ANOTHER_HEADER {
-                rest = tail.get(HEADER.len() - len.len()..).ok_or(BAD)?;
-                continue;
-            }
-            let len = i32::from_be_bytes(*len);
-            if !(0..=BLOCK_LEN_MAX).contains(&len) {
-                return Err(BAD);
-            }
-            let (block, tail) = tail.split_at_checked(len as usize).ok_or(BAD)?;
-            inflate_block(block, out, limit_len, limit)?;
-            rest = tail;
-        }
-        Ok(())
-    }
-
-    fn inflate_block(block: &[u8], out: &mut Vec<u8>, limit_len: usize, limit: usize) -> Result<(), Malformed> {
-        let len = snap::raw::decompress_len(block).map_err(|_| BAD)?;
-        if block.len().saturating_mul(EXPANSION_MAX) < len {
-            return Err(BAD);
-        }
-        let start = out.len();
-        let end = start.saturating_add(len);
-        if limit_len < end {
-            return Err(Malformed::TooLarge { limit });
-        }
-        out.resize(end, 0);
-        let target = out.get_mut(start..).unwrap_or_default();
-        match snap::raw::Decoder::new().decompress(block, target) {
-            Ok(written) if written == len => Ok(()),
-            _ => Err(BAD),
-        }
-    }
-
-    pub(super) fn deflate(input: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
-        let mut encoder = snap::raw::Encoder::new();
-        out.extend_from_slice(&HEADER);
-        for block in input.chunks(BLOCK_LEN) {
-            let start = out.len() + 4;
-            let mut len = [0; 4];
-            out.extend_from_slice(&len);
-            out.resize(start + snap::raw::max_compress_len(block.len()), 0);
-            let written = encoder.compress(block, out.get_mut(start..).unwrap_or_default()).map_err(|_| BAD)?;
-            out.truncate(start + written);
-            // A block of 32 KiB takes less than 64 KiB, so the length fits.
-            len = (written as u32).to_be_bytes();
-            if let Some(place) = out.get_mut(start - 4..start) {
-                place.copy_from_slice(&len);
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -335,12 +267,30 @@ mod tests {
     fn a_bomb_meets_the_limit() {
         for compression in CODECS.into_iter().filter(|codec| codec.is_supported()) {
             let bomb = packed(compression, &vec![0; 4 << 20]);
-            let mut out = b"before".to_vec();
-            let result = inflate(compression, &bomb, &mut out, 10_000);
+            let mut inflater = Inflater::default();
+            inflater.inflate(compression, &packed(compression, b"before"), 6).unwrap();
+            let result = inflater.inflate(compression, &bomb, 10_000);
             assert_eq!(result, Err(Malformed::TooLarge { limit: 10_000 }));
-            assert_eq!(out, b"before");
-            assert!(out.capacity() < 1 << 20, "{compression} took {} bytes", out.capacity());
-            assert_eq!(inflate(compression, &bomb, &mut out, 4 << 20), Ok(()), "the limit itself is allowed");
+            assert_eq!(inflater.out.as_slice(), b"before");
+            assert!(inflater.out.capacity() < 1 << 20, "{compression} took {} bytes", inflater.out.capacity());
+            let result = inflater.inflate(compression, &bomb, (4 << 20) - 1);
+            assert_eq!(result, Err(Malformed::TooLarge { limit: (4 << 20) - 1 }));
+            assert_eq!(inflater.inflate(compression, &bomb, 4 << 20), Ok(()), "the limit itself is allowed");
+            assert_eq!(inflater.out.len(), 6 + (4 << 20));
+        }
+    }
+
+    #[test]
+    fn what_was_inflated_before_shines_through_nowhere() {
+        for compression in CODECS.into_iter().filter(|codec| codec.is_supported()) {
+            let mut inflater = Inflater::default();
+            for text in [noise(100_000), vec![b'a'; 50], noise(70_000), Vec::new(), vec![0; 90_000]] {
+                inflater.out.clear();
+                assert_eq!(inflater.inflate(compression, &packed(compression, &text), 1 << 20), Ok(()));
+                assert_eq!(inflater.out.as_slice(), text);
+                assert!(inflater.inflate(compression, b"not a stream of any of them", 1 << 20).is_err());
+                assert_eq!(inflater.out.as_slice(), text);
+            }
         }
     }
 
@@ -470,6 +420,72 @@ mod tests {
                 damaged[bit / 8] ^= 1 << (bit % 8);
                 assert_eq!(unpacked(Compression::Lz4, &damaged), bad(Compression::Lz4), "bit {bit}");
             }
+        }
+    }
+
+    #[cfg(feature = "gzip")]
+    #[test]
+    fn a_gzip_header_may_say_more() {
+        let plain = packed(Compression::Gzip, b"text");
+        let body = &plain[10..];
+        // Flags for a checksum of the header, something extra, a name and a comment.
+        let mut header = b"\x1f\x8b\x08\x1e\0\0\0\0\0\x03\x02\0xxname\0comment\0".to_vec();
+        header.extend((crc32fast::hash(&header) as u16).to_le_bytes());
+        let stream = [&header, body].concat();
+        assert_eq!(unpacked(Compression::Gzip, &stream).unwrap(), b"text");
+        for at in 0..header.len() {
+            let mut damaged = stream.clone();
+            damaged[at] ^= 0x80;
+            assert_eq!(unpacked(Compression::Gzip, &damaged), bad(Compression::Gzip), "byte {at}");
+        }
+        for at in plain.len() - 8..plain.len() {
+            let mut damaged = plain.clone();
+            damaged[at] ^= 1;
+            assert_eq!(unpacked(Compression::Gzip, &damaged), bad(Compression::Gzip), "byte {at} of the trailer");
+        }
+    }
+
+    #[cfg(feature = "zstd")]
+    mod zstandard {
+        use super::*;
+
+        const MAGIC: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
+
+        /// The last block, which is stored and holds one byte.
+        const BLOCK: [u8; 4] = [0x09, 0, 0, b'a'];
+
+        fn inflated(stream: &[u8]) -> (Result<(), Malformed>, usize) {
+            let mut inflater = Inflater::default();
+            (inflater.inflate(Compression::Zstd, stream, usize::MAX), inflater.out.capacity())
+        }
+
+        #[test]
+        fn an_announced_size_is_not_allocated() {
+            for size in [2, 1 << 40, u64::MAX >> 1] {
+                let stream = [&MAGIC[..], &[0xe0], &size.to_le_bytes(), &BLOCK].concat();
+                let (result, capacity) = inflated(&stream);
+                assert_eq!(result, Err(Malformed::BadCompression(Compression::Zstd)), "{size} bytes");
+                assert!(capacity <= 64, "{capacity}");
+            }
+            assert_eq!(inflated(&[&MAGIC[..], &[0xe0], &1_u64.to_le_bytes(), &BLOCK].concat()).0, Ok(()));
+        }
+
+        #[test]
+        fn an_announced_window_is_not_allocated() {
+            for exponent in [0, 17, 21, 31] {
+                let stream = [&MAGIC[..], &[0x00, exponent << 3], &BLOCK].concat();
+                let (result, capacity) = inflated(&stream);
+                let bad = Err(Malformed::BadCompression(Compression::Zstd));
+                assert_eq!(result, if exponent == 31 { bad } else { Ok(()) }, "2^{} bytes", 10 + exponent);
+                assert!(capacity <= 64, "{capacity}");
+            }
+        }
+
+        #[test]
+        fn frames_to_be_skipped_are_skipped() {
+            let skipped = [&0x184d_2a53_u32.to_le_bytes()[..], &3_u32.to_le_bytes(), b"xyz"].concat();
+            let stream = [&skipped[..], &packed(Compression::Zstd, b"text"), &skipped].concat();
+            assert_eq!(unpacked(Compression::Zstd, &stream).unwrap(), b"text");
         }
     }
 }

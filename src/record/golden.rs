@@ -247,7 +247,7 @@ fn f_is_read_and_written() {
 fn assert_packed(bytes: &[u8], compression: Compression) {
     let batch = whole(bytes);
     assert_eq!(batch.compression(), Ok(compression));
-    let mut buffer = b"left over".to_vec();
+    let mut buffer = Inflater::default();
     assert_is_a(batch, batch.records_area(&mut buffer, 24).unwrap());
     assert_eq!(batch.records_area(&mut buffer, 23), Err(Malformed::TooLarge { limit: 23 }));
 

@@ -80,6 +80,7 @@ pub(crate) use batch::{Batch, Batches};
 #[cfg(test)]
 pub(crate) use builder::BatchFields;
 pub(crate) use builder::{BatchBuilder, assign, stamp_log_append_time};
+pub(crate) use compress::{InflateBuffer, Inflater};
 pub(crate) use control::{ControlType, EndTransaction};
 pub(crate) use crc::crc32c;
 pub(crate) use header::{BatchHeader, Compression, HEADER_LEN};

@@ -208,7 +208,7 @@ proptest! {
     #[test]
     fn every_codec_returns_what_was_encoded((fields, records) in plain_batch()) {
         let mut builder = BatchBuilder::new();
-        let mut buffer = Vec::new();
+        let mut buffer = Inflater::default();
         for with in [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
             if with.is_supported() {
                 let batch = Batch::first(encode(&mut builder, fields, &records, with)).unwrap().unwrap();
@@ -270,7 +270,7 @@ proptest! {
             bytes[8..12].copy_from_slice(&size.to_be_bytes());
             bytes[16] = 2;
         }
-        let mut buffer = Vec::new();
+        let mut buffer = Inflater::default();
         let mut batches = Batches::new(&bytes);
         for (_, batch) in batches.by_ref().flatten() {
             let _ = batch.verify_crc();

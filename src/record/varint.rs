@@ -44,6 +44,61 @@ pub(crate) fn read_varlong(input: &mut &[u8]) -> Result<i64, Malformed> {
     }
 }
 
+/// Numbers of one or two bytes, out of one word of eight bytes: whoever makes it takes no more out than the word has.
+///
+/// Both lengths are branches and no arithmetic on purpose: neighbouring records have numbers of the same lengths, so the
+/// processor guesses where the next one begins instead of waiting for it.
+pub(super) struct ShortReader {
+    /// The bytes from `position` on, least significant first.
+    word: u64,
+    /// Where the next number begins.
+    pub(super) position: usize,
+}
+
+impl ShortReader {
+    /// Reads the word at `position`; `None` if it is not all there.
+    #[inline(always)]
+    pub(super) fn new(bytes: &[u8], position: usize) -> Option<Self> {
+        let word = bytes.get(position..)?.first_chunk()?;
+        Some(ShortReader { word: u64::from_le_bytes(*word), position })
+    }
+
+    /// The next number; `None` if it takes more than two bytes.
+    #[inline(always)]
+    pub(super) fn number(&mut self) -> Option<i32> {
+        self.groups().map(unzigzag_32)
+    }
+
+    /// The next number, if it is not negative.
+    #[inline(always)]
+    pub(super) fn length(&mut self) -> Option<usize> {
+        let groups = self.groups()?;
+        (groups & 1 == 0).then_some(groups as usize >> 1)
+    }
+
+    #[inline(always)]
+    pub(super) fn skip_byte(&mut self) {
+        self.word >>= 8;
+        self.position += 1;
+    }
+
+    #[inline(always)]
+    fn groups(&mut self) -> Option<u32> {
+        let low = self.word as u32;
+        if low & 0x80 == 0 {
+            self.word >>= 8;
+            self.position += 1;
+            Some(low & 0x7f)
+        } else if low & 0x8000 == 0 {
+            self.word >>= 16;
+            self.position += 2;
+            Some(low & 0x7f | low >> 1 & 0x3f80)
+        } else {
+            None
+        }
+    }
+}
+
 /// Appends a 32-bit number.
 #[inline]
 pub(crate) fn write_varint(value: i32, out: &mut Vec<u8>) {

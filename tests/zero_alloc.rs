@@ -1,0 +1,264 @@
+//! Reading costs no memory: fetching, decoding and iterating plain batches allocates nothing, and compressed batches are
+//! inflated into memory that comes back.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails should fail at once")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+
+use thalweg::{
+    Broker, Compression, Durability, FetchOptions, Partition, ProducerConfig, ProducerRecord, TopicConfig,
+    TopicPartition,
+};
+
+/// Counts what each thread allocates.
+struct Counting;
+
+thread_local! {
+    static ALLOCATED: Cell<Allocated> = const { Cell::new(Allocated { times: 0, bytes: 0 }) };
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Allocated {
+    times: usize,
+    bytes: usize,
+}
+
+fn count(bytes: usize) {
+    // A thread that ends has no counter any more.
+    let _ = ALLOCATED.try_with(|allocated| {
+        let Allocated { times, bytes: before } = allocated.get();
+        allocated.set(Allocated { times: times + 1, bytes: before + bytes });
+    });
+}
+
+#[expect(unsafe_code, reason = "an allocator is unsafe to write")]
+// SAFETY: everything is passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size);
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(at, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What `work` allocates on this thread.
+fn allocated_by(work: impl FnOnce()) -> Allocated {
+    let before = ALLOCATED.get();
+    work();
+    let after = ALLOCATED.get();
+    Allocated { times: after.times - before.times, bytes: after.bytes - before.bytes }
+}
+
+const NOTHING: Allocated = Allocated { times: 0, bytes: 0 };
+
+/// What a scan has seen.
+#[derive(Debug, Default, PartialEq)]
+struct Seen {
+    records: usize,
+    bytes: usize,
+    headers: usize,
+    fetches: usize,
+}
+
+/// Reads a partition from its beginning to its end.
+fn scan(partition: &Partition, max_bytes: usize) -> Seen {
+    let options = FetchOptions::new().max_bytes(max_bytes);
+    let (end, mut offset) = (partition.high_watermark().unwrap(), partition.log_start().unwrap());
+    let mut seen = Seen::default();
+    while offset < end {
+        let records = partition.fetch(offset, &options).unwrap().decode(true).unwrap();
+        seen.fetches += 1;
+        assert_eq!(records.iter().len(), records.len());
+        for record in &records {
+            seen.records += 1;
+            seen.bytes += record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len);
+            for header in record.headers() {
+                assert_eq!(header.key(), "name");
+                seen.headers += usize::from(header.value() == Some(b"value"));
+            }
+        }
+        offset = records.next_offset();
+    }
+    seen
+}
+
+struct Topic {
+    _dir: tempfile::TempDir,
+    _broker: Broker,
+    partition: std::sync::Arc<Partition>,
+}
+
+const RECORDS: usize = 50_000;
+const VALUE: [u8; 100] =
+    *b"All of it is read where it lies. All of it is read where it lies. All of it is read where it lies...";
+
+/// A topic of many segments.
+fn topic(compression: Compression) -> Topic {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::open(dir.path()).unwrap();
+    let config = TopicConfig::new().durability(Durability::Os).internal_segment_bytes(1 << 20);
+    broker.create_topic("t", 1, config).unwrap();
+    let producer = broker.producer(ProducerConfig::new().compression_type(compression)).unwrap();
+    for number in 0..RECORDS {
+        let record = ProducerRecord::new("t", &VALUE);
+        let record = if number % 2 == 0 { record.key(b"key").header("name", Some(b"value")) } else { record };
+        producer.send(record).unwrap().detach();
+    }
+    producer.close().unwrap();
+    let partition = broker.partition(&TopicPartition::new("t", 0)).unwrap();
+    Topic { _dir: dir, _broker: broker, partition }
+}
+
+#[test]
+fn an_allocation_is_counted() {
+    assert_eq!(allocated_by(|| drop(black_box(vec![1_u8; 100]))), Allocated { times: 1, bytes: 100 });
+    assert_eq!(allocated_by(|| drop(black_box(vec![0_u8; 100]))), Allocated { times: 1, bytes: 100 });
+    let mut grown = vec![1_u8; 100];
+    assert_eq!(allocated_by(|| grown.reserve_exact(black_box(200))).times, 1);
+    assert_eq!(allocated_by(|| assert!(black_box(true))), NOTHING);
+}
+
+#[test]
+fn plain_batches_are_read_without_an_allocation() {
+    let topic = topic(Compression::None);
+    let expected = scan(&topic.partition, 32 << 10); // opens the segments
+    assert_eq!((expected.records, expected.headers), (RECORDS, RECORDS / 2));
+    assert_eq!(expected.bytes, RECORDS * VALUE.len() + RECORDS / 2 * 3);
+    let mut fetches = 0;
+    for max_bytes in [0, 32 << 10, 600 << 10, 1 << 20] {
+        let allocated = allocated_by(|| {
+            for _ in 0..6 {
+                let seen = scan(&topic.partition, max_bytes);
+                fetches += seen.fetches;
+                assert_eq!(Seen { fetches: expected.fetches, ..seen }, expected);
+            }
+        });
+        assert_eq!(allocated, NOTHING, "in fetches of {max_bytes} bytes");
+    }
+    assert!(fetches > 3000, "{fetches}");
+}
+
+#[test]
+fn a_fetch_goes_over_the_end_of_a_segment() {
+    let topic = topic(Compression::None);
+    let options = FetchOptions::new().max_bytes(600 << 10);
+    let (mut offset, mut over) = (0, 0);
+    while offset < topic.partition.high_watermark().unwrap() {
+        let fetched = topic.partition.fetch(offset, &options).unwrap();
+        over += usize::from(fetched.slices().count() == 2);
+        offset = fetched.next_offset();
+    }
+    assert!(over > 2, "what the test above asserts is about more than one segment");
+}
+
+#[test]
+fn sharing_a_value_is_what_allocates() {
+    let topic = topic(Compression::None);
+    let records = topic.partition.fetch(0, &FetchOptions::new()).unwrap().decode(true).unwrap();
+    let value = records.iter().next().unwrap().value().unwrap();
+    assert_ne!(allocated_by(|| drop(records.share(value).unwrap())), NOTHING);
+}
+
+/// The codecs of this build.
+fn codecs() -> impl Iterator<Item = Compression> {
+    let codecs = [
+        (Compression::Gzip, cfg!(feature = "gzip")),
+        (Compression::Snappy, cfg!(feature = "snappy")),
+        (Compression::Lz4, cfg!(feature = "lz4")),
+        (Compression::Zstd, cfg!(feature = "zstd")),
+    ];
+    codecs.into_iter().filter(|(_, built_in)| *built_in).map(|(codec, _)| codec)
+}
+
+#[test]
+fn compressed_batches_are_inflated_into_memory_that_comes_back() {
+    for compression in codecs() {
+        let topic = topic(compression);
+        let mut seen = Seen::default();
+        for max_bytes in [8 << 10, 1 << 20] {
+            scan(&topic.partition, max_bytes);
+            let allocated = allocated_by(|| seen = scan(&topic.partition, max_bytes));
+            assert_eq!((seen.records, seen.headers), (RECORDS, RECORDS / 2));
+            // One for each decode, which counts who shows the buffer.
+            assert!(allocated.times <= 2 * seen.fetches, "{compression}: {allocated:?} in {} fetches", seen.fetches);
+            assert!(allocated.times < RECORDS / 100, "{compression}: {allocated:?}");
+            assert!(allocated.bytes < seen.bytes / 100, "{compression}: {allocated:?}, inflated {}", seen.bytes);
+        }
+    }
+}
+
+/// Bytes that one decode inflates, unless its first batch alone takes more.
+const INFLATED_PER_DECODE: usize = 4 << 20;
+
+/// A topic of `count` batches, each of them one value of `size` zeros.
+fn bombs(compression: Compression, count: usize, size: usize) -> Topic {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::open(dir.path()).unwrap();
+    let config = TopicConfig::new().durability(Durability::Os).max_message_bytes(16 << 20);
+    broker.create_topic("t", 1, config).unwrap();
+    let config = ProducerConfig::new().compression_type(compression).batch_size(1).max_request_size(16 << 20);
+    let producer = broker.producer(config).unwrap();
+    let value = vec![0; size];
+    for _ in 0..count {
+        producer.send(ProducerRecord::new("t", &value)).unwrap().detach();
+    }
+    producer.close().unwrap();
+    let partition = broker.partition(&TopicPartition::new("t", 0)).unwrap();
+    assert_eq!(partition.high_watermark().unwrap(), count as i64);
+    Topic { _dir: dir, _broker: broker, partition }
+}
+
+#[test]
+fn thousands_of_small_bombs_in_one_fetch_meet_a_limit() {
+    const SIZE: usize = 32 << 10;
+    for compression in codecs() {
+        let topic = bombs(compression, 2000, SIZE);
+        let fetched = topic.partition.fetch(0, &FetchOptions::new().max_bytes(8 << 20)).unwrap();
+        assert_eq!(fetched.next_offset(), 2000, "{compression}: one fetch has them all");
+        let mut decoded = None;
+        let allocated = allocated_by(|| decoded = Some(fetched.decode(true).unwrap()));
+        let records = decoded.unwrap();
+        let most = INFLATED_PER_DECODE / SIZE;
+        assert!((most - 2..most).contains(&records.len()), "{compression}: {}", records.len());
+        assert!(allocated.bytes < 4 * INFLATED_PER_DECODE, "{compression}: {allocated:?}"); // growing included
+        assert_eq!(records.next_offset(), records.len() as i64);
+
+        let rest = topic.partition.fetch(records.next_offset(), &FetchOptions::new()).unwrap().decode(true).unwrap();
+        assert_eq!(rest.iter().next().unwrap().offset(), records.next_offset(), "{compression}: it goes on there");
+        assert!(rest.iter().all(|record| record.value().is_some_and(|value| value.len() == SIZE)));
+    }
+}
+
+#[test]
+fn the_first_batch_is_decoded_whatever_it_takes() {
+    for compression in codecs() {
+        let topic = bombs(compression, 3, INFLATED_PER_DECODE + 1);
+        for offset in 0..3 {
+            let fetched = topic.partition.fetch(offset, &FetchOptions::new().max_bytes(1 << 20)).unwrap();
+            let records = fetched.decode(true).unwrap();
+            assert_eq!((records.len(), records.next_offset()), (1, offset + 1), "{compression}");
+        }
+    }
+}
