@@ -34,6 +34,10 @@ fn sum(bytes: &[u8]) -> u64 {
     tail.iter().fold(words, |sum, byte| sum.wrapping_add(u64::from(*byte)))
 }
 
+fn options(fetch_bytes: usize) -> FetchOptions {
+    FetchOptions::new().max_bytes(fetch_bytes).max_partition_bytes(fetch_bytes)
+}
+
 /// A topic full of values of one size.
 struct Topic {
     broker: Broker,
@@ -67,13 +71,18 @@ impl Topic {
         let name = TopicPartition::new("t", 0);
         let partition = broker.partition(&name).unwrap();
         let end = partition.high_watermark().unwrap();
-        let slices = partition.fetch(0, &FetchOptions::new().max_bytes(usize::MAX)).unwrap().slices().collect();
+        let (mut slices, mut offset) = (Vec::new(), 0);
+        while offset < end {
+            let fetched = partition.fetch(offset, &options(32 << 20)).unwrap();
+            slices.extend(fetched.slices());
+            offset = fetched.next_offset();
+        }
         Topic { broker, name, partition, end, slices, _dir: dir }
     }
 
     #[inline]
     fn scan(&self, end: Offset, fetch_bytes: usize, touch: impl Fn(&[u8]) -> u64) -> u64 {
-        let options = FetchOptions::new().max_bytes(fetch_bytes);
+        let options = options(fetch_bytes);
         let (mut offset, mut total) = (0, 0_u64);
         while offset < end {
             let records = self.partition.fetch(offset, &options).unwrap().decode(true).unwrap();
@@ -83,6 +92,32 @@ impl Topic {
             offset = records.next_offset();
         }
         total
+    }
+
+    /// As [`scan`](Topic::scan), batch by batch.
+    #[inline]
+    fn scan_batches(&self, touch: impl Fn(&[u8]) -> u64) -> u64 {
+        let options = options(FETCH_BYTES[0]);
+        let (mut offset, mut total) = (0, 0_u64);
+        while offset < self.end {
+            let fetched = self.partition.fetch(offset, &options).unwrap();
+            let mut batches = fetched.batches(true);
+            while let Some(records) = batches.next_batch().unwrap() {
+                for record in records {
+                    total = total.wrapping_add(touch(record.value().unwrap_or_default()));
+                }
+            }
+            offset = batches.next_offset();
+        }
+        total
+    }
+
+    fn batches(&self) -> u64 {
+        self.scan_batches(|value| black_box(value).len() as u64)
+    }
+
+    fn batches_sum(&self) -> u64 {
+        self.scan_batches(sum)
     }
 
     fn decode(&self, fetch_bytes: usize) -> u64 {
@@ -95,7 +130,7 @@ impl Topic {
 
     /// The first fetch again and again, until as many records have come: its bytes stay in the core's cache.
     fn decode_again(&self, fetch_bytes: usize) -> u64 {
-        let first = self.partition.fetch(0, &FetchOptions::new().max_bytes(fetch_bytes)).unwrap().next_offset();
+        let first = self.partition.fetch(0, &options(fetch_bytes)).unwrap().next_offset();
         let decode = |_| self.scan(first, fetch_bytes, |value| black_box(value).len() as u64);
         (0..self.end / first).map(decode).sum()
     }
@@ -202,7 +237,9 @@ fn table() {
         let topic = Topic::new(size, Compression::None);
         let records = topic.end as f64;
         let mut consumer = topic.consumer();
-        let [decode, decode_small, again, sum, sum_small, poll, baseline] = take_turns([
+        let [batches, batches_sum, decode, decode_small, again, sum, sum_small, poll, baseline] = take_turns([
+            &mut || topic.batches(),
+            &mut || topic.batches_sum(),
             &mut || topic.decode(large),
             &mut || topic.decode(small),
             &mut || topic.decode_again(small),
@@ -220,6 +257,8 @@ fn table() {
             _ => format!("of the baseline {}", verdict((baseline.median / is.median, baseline.best / is.best), 0.8)),
         };
         let row = |name: &str, is, verdict: &str| row(&format!("{size} B {name}"), records, is, verdict);
+        row("batches", batches, &against(batches, 60.0));
+        row("batches_sum", batches_sum, &against_baseline(batches_sum));
         row("decode, 1 MiB", decode, &against(decode, 60.0));
         row("decode, 128 KiB", decode_small, &against(decode_small, 60.0));
         row("decode, in cache", again, "");

@@ -102,7 +102,10 @@ pub use config::{
 pub use consumer::{Consumer, ConsumerRecord, ConsumerRecords};
 pub use error::{Error, ErrorKind, Result};
 pub use group::OffsetAndMetadata;
-pub use log::{AbortedTransaction, Cut, Fetched, OffsetSpec, PartitionRecovery, Records, RecordsIter, TimestampOffset};
+pub use log::{
+    AbortedTransaction, BatchRecords, Cut, Fetched, OffsetSpec, PartitionRecovery, RecordBatches, Records, RecordsIter,
+    TimestampOffset,
+};
 pub use producer::{Ack, Producer, ProducerRecord, RecordMetadata};
 pub use record::{Header, Headers, Record};
 pub use sys::SyncMethod;

@@ -30,6 +30,7 @@
 
 mod append;
 mod backup;
+mod batch_check;
 mod checkpoint;
 mod counts;
 mod cut;
@@ -51,6 +52,7 @@ mod preallocate_tests;
 mod read;
 mod read_ahead;
 mod readable;
+mod record_batches;
 mod records;
 mod recover;
 mod residency;
@@ -82,6 +84,7 @@ pub use partition_recovery::{Cut, PartitionRecovery};
 pub use read::Fetched;
 pub(crate) use read::{FetchBudget, Stop};
 pub(crate) use read_ahead::ReadAhead;
+pub use record_batches::{BatchRecords, RecordBatches};
 pub use records::{Records, RecordsIter};
 pub(crate) use recover::LeftBy;
 pub(crate) use retention::{OldestSegment, Removed};

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
+use super::batch_check::{BatchCheck, Shown, Unreadable, outcome};
 use super::inflated::{INFLATED_PER_DECODE, Inflated, finish, take_inflater};
 use super::read::Fetched;
 use super::slice::{Pieces, Slice};
 use super::transactions::{Outcome, Transactions};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::record::{Batch, Batches, Compression, Inflater, Malformed, Record, RecordIter};
-use crate::segment::{bad_offsets, follows};
 use crate::sync::Arc;
 use crate::types::{Offset, TopicPartition};
 
@@ -128,13 +128,6 @@ impl Records {
     }
 }
 
-fn outcome(transactions: Option<&Transactions>, batch: &Batch<'_>) -> Outcome {
-    match transactions {
-        Some(transactions) if batch.is_transactional() && !batch.is_control() => transactions.outcome(batch),
-        _ => Outcome::Committed,
-    }
-}
-
 impl<'a> IntoIterator for &'a Records {
     type Item = Record<'a>;
     type IntoIter = RecordsIter<'a>;
@@ -243,29 +236,10 @@ impl ExactSizeIterator for RecordsIter<'_> {}
 
 /// Turns what was fetched into records, batch by batch.
 pub(super) struct Decode<'a> {
-    fetched: &'a Fetched,
-    check_crcs: bool,
+    check: BatchCheck<'a>,
     records: Records,
     /// Taken when the first compressed batch is to be inflated.
     inflater: Option<Inflater>,
-    /// Where the next batch has to begin; `None` before the first, which the fetch has looked at.
-    expected: Option<Offset>,
-}
-
-/// Why decoding stops before a batch.
-#[derive(Clone, Copy)]
-enum Unreadable {
-    Malformed(Malformed),
-    /// Whether it is committed is not known.
-    UnknownOutcome,
-    /// Enough was inflated before it.
-    Full,
-}
-
-impl From<Malformed> for Unreadable {
-    fn from(malformed: Malformed) -> Self {
-        Unreadable::Malformed(malformed)
-    }
 }
 
 impl<'a> Decode<'a> {
@@ -273,21 +247,21 @@ impl<'a> Decode<'a> {
         let next_offset = if fetched.is_empty() { fetched.next_offset() } else { fetched.offset() };
         let mut records = Records::empty(fetched.partition().clone(), next_offset);
         records.transactions.clone_from(&fetched.transactions);
-        Decode { fetched, check_crcs, records, inflater: None, expected: None }
+        Decode { check: BatchCheck::new(fetched, check_crcs), records, inflater: None }
     }
 
     pub(super) fn run(mut self) -> Result<Records> {
-        for slice in self.fetched.parts().iter() {
+        for slice in self.check.fetched.parts().iter() {
             if let Err((position, unreadable)) = self.decode_slice(slice) {
                 // What comes before is given out; fetched again from there on, the damage comes first.
-                if self.expected.is_none() {
-                    return Err(self.error(slice, position, unreadable));
+                if self.check.is_first() {
+                    return Err(self.check.error(slice, position, unreadable));
                 }
                 break;
             }
         }
         self.records.inflated = self.inflater.take().and_then(finish);
-        self.skip_below(self.fetched.offset());
+        self.skip_below(self.check.fetched.offset());
         Ok(self.records)
     }
 
@@ -295,43 +269,27 @@ impl<'a> Decode<'a> {
         let mut batches = Batches::new(slice.bytes());
         for (index, batch) in batches.by_ref().enumerate() {
             let (position, batch) = batch.map_err(|(position, malformed)| (position, malformed.into()))?;
-            let shown = self.check(&batch).map_err(|unreadable| (position, unreadable))?;
+            let shown = self.check.check(&batch).and_then(|shown| {
+                if let Shown::Compressed(compression) = shown {
+                    self.inflate(&batch, compression)?;
+                }
+                Ok(shown != Shown::Nothing)
+            });
+            let shown = shown.map_err(|unreadable| (position, unreadable))?;
             if index == 0 {
                 self.records.slices.push(slice.clone());
             }
             if shown {
                 self.records.count += usize::try_from(batch.record_count()).unwrap_or(0);
             }
-            self.expected = Some(batch.next_offset());
+            self.check.expect(batch.next_offset());
             self.records.next_offset = batch.next_offset();
         }
         if batches.torn() { Err((batches.position(), Malformed::SizeBeyondEnd.into())) } else { Ok(()) }
     }
 
-    /// Checks one batch, inflates it if it is compressed, and returns whether its records are to be shown.
-    fn check(&mut self, batch: &Batch<'_>) -> std::result::Result<bool, Unreadable> {
-        let follows = self.expected.is_none_or(|expected| follows(batch, expected, self.fetched.gaps_below()));
-        if !follows || batch.last_offset() < self.fetched.offset() {
-            return Err(bad_offsets(batch).into());
-        }
-        if self.check_crcs {
-            batch.verify_crc()?;
-        }
-        match outcome(self.records.transactions.as_deref(), batch) {
-            Outcome::Committed => {}
-            Outcome::NotCommitted => return Ok(false),
-            Outcome::Unknown => return Err(Unreadable::UnknownOutcome),
-        }
-        match batch.compression()? {
-            Compression::None => batch.check_records(batch.records_bytes())?,
-            _ if batch.is_control() => {} // there is nothing in it to be shown
-            compression => self.inflate(batch, compression)?,
-        }
-        Ok(!batch.is_control())
-    }
-
     fn inflate(&mut self, batch: &Batch<'_>, compression: Compression) -> std::result::Result<(), Unreadable> {
-        let batch_max = self.fetched.inflated_max();
+        let batch_max = self.check.fetched.inflated_max();
         let inflater = self.inflater.get_or_insert_with(take_inflater);
         let before = inflater.out.len();
         // The first one is inflated whatever it takes, or nobody would ever get behind it.
@@ -352,29 +310,5 @@ impl<'a> Decode<'a> {
             iter.pass_over(before);
             (self.records.start, self.records.count) = (iter.cursor(), iter.len());
         }
-    }
-
-    #[cold]
-    fn error(&self, slice: &Slice, position: usize, unreadable: Unreadable) -> Error {
-        let corrupt = |reason: String| {
-            let offset = self.expected.unwrap_or(0).max(self.fetched.offset());
-            ErrorKind::CorruptRecord { offset, reason }
-        };
-        let kind = match unreadable {
-            Unreadable::Malformed(Malformed::UnsupportedCompression(codec)) => {
-                ErrorKind::UnsupportedCompression { codec }
-            }
-            Unreadable::Malformed(malformed) => corrupt(malformed.to_string()),
-            Unreadable::UnknownOutcome => corrupt(
-                "the log is damaged where this transaction may have ended, so that it is not known whether it was \
-                 committed; read_uncommitted shows its records"
-                    .to_owned(),
-            ),
-            Unreadable::Full => corrupt("its records do not fit into memory".to_owned()), // never of the first batch
-        };
-        Error::new(kind)
-            .in_partition(self.fetched.partition())
-            .at_file(&slice.segment.path())
-            .at_file_pos(u64::from(slice.range.start) + position as u64)
     }
 }

@@ -72,6 +72,19 @@ impl<'a> Record<'a> {
         self.size
     }
 
+    /// Whether its headers are well formed.
+    #[inline(always)]
+    pub(crate) fn has_headers(&self) -> bool {
+        self.headers == [0] || self.has_some_headers()
+    }
+
+    #[inline(never)]
+    fn has_some_headers(&self) -> bool {
+        let Some(mut headers) = Headers::parse(self.headers) else { return false };
+        headers.by_ref().for_each(drop);
+        headers.left == 0 && headers.rest.is_empty()
+    }
+
     /// The number of headers and the headers, as they lie in the batch.
     pub(crate) fn headers_bytes(&self) -> &'a [u8] {
         self.headers
@@ -238,6 +251,22 @@ impl<'a> RecordIter<'a> {
     #[inline]
     pub(crate) fn position(&self) -> usize {
         self.position
+    }
+
+    /// Whether there is nothing behind the last record, and nothing missing.
+    #[inline]
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.left == 0 && self.position == self.area.len()
+    }
+
+    /// What is wrong where the next record cannot be read, or should not be there.
+    #[cold]
+    pub(crate) fn fault(&self) -> Malformed {
+        match self.area.len() - self.position {
+            0 => Malformed::MissingRecords { found: 0, count: i32::try_from(self.left).unwrap_or(i32::MAX) },
+            rest if self.left == 0 => Malformed::TrailingBytes(rest),
+            _ => Malformed::BadRecord { index: 0 },
+        }
     }
 
     /// Number of records still to come.

@@ -25,6 +25,8 @@ mod handle;
 mod lock;
 #[allow(unsafe_code, reason = "the one place, with the proof beside each block")]
 mod mapping;
+#[allow(unsafe_code, reason = "one instruction, with the proof beside it")]
+mod prefetch;
 mod reserve;
 #[allow(unsafe_code, reason = "a submission names a file by its number, with the proof beside it")]
 #[cfg_attr(
@@ -58,6 +60,7 @@ pub(crate) use faulty::{Faults, FaultyDisk};
 pub(crate) use file_bytes::FileBytes;
 pub(crate) use followed_file::FollowedFile;
 pub(crate) use lock::{DirectoryLock, LockFailure};
+pub(crate) use prefetch::prefetch;
 pub(crate) use reserve::{RESERVE_FILE, Reserve, is_full};
 #[cfg(feature = "simulation")]
 pub use simulated::{Cut, Fault, Operation, OperationKind, SimulatedClock, SimulatedDisk, Survival, Survived};
