@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use thalweg::{Broker, BrokerConfig, Durability, Fetched, ProducerConfig, ProducerRecord, TopicConfig, TopicPartition};
+use thalweg::{
+    Broker, BrokerConfig, Durability, Fetched, ProducerConfig, ProducerRecord, ReadMode, TopicConfig, TopicPartition,
+};
 
 const PARTITIONS: i32 = 300;
 const FEW: usize = 8;
@@ -76,7 +78,7 @@ fn read_all(broker: &Broker, rounds: usize) {
     (0..PARTITIONS).for_each(|partition| assert_values(&fetch(broker, partition), partition, rounds));
 }
 
-fn config() -> TopicConfig {
+fn config_of_topic() -> TopicConfig {
     // A few rounds fill a segment, so that there are sealed ones, too.
     TopicConfig::new().durability(Durability::Os).internal_segment_bytes(300)
 }
@@ -86,7 +88,7 @@ fn few_handles_and_maps_are_enough_for_many_partitions() {
     let _alone = alone();
     let dir = memory_dir();
     let broker = Broker::open_with(dir.path(), few()).unwrap();
-    broker.create_topic("t", PARTITIONS, config()).unwrap();
+    broker.create_topic("t", PARTITIONS, config_of_topic()).unwrap();
     for round in 0..5 {
         append_to_all(&broker, round);
         read_all(&broker, round + 1);
@@ -119,7 +121,7 @@ fn slices_outlive_the_maps_that_are_given_up() {
     let _alone = alone();
     let dir = memory_dir();
     let broker = Broker::open_with(dir.path(), few()).unwrap();
-    broker.create_topic("t", PARTITIONS, config()).unwrap();
+    broker.create_topic("t", PARTITIONS, config_of_topic()).unwrap();
     (0..3).for_each(|round| append_to_all(&broker, round));
     broker.close().unwrap();
 
@@ -139,6 +141,37 @@ fn slices_outlive_the_maps_that_are_given_up() {
     }
     drop(held);
     assert_eq!(maps(dir.path()), 0);
+}
+
+/// Where nothing is mapped, what is read takes handles as well: as many as what is written to, at most.
+#[test]
+fn few_handles_are_enough_where_nothing_is_mapped() {
+    let _alone = alone();
+    let dir = memory_dir();
+    let config = || few().max_mapped_segments(1024).read_mode(ReadMode::Pread);
+    let broker = Broker::open_with(dir.path(), config()).unwrap();
+    broker.create_topic("t", PARTITIONS, config_of_topic()).unwrap();
+    for round in 0..3 {
+        append_to_all(&broker, round);
+        read_all(&broker, round + 1);
+        assert!(handles(dir.path()) <= 3 * FEW, "{} handles", handles(dir.path()));
+        assert_eq!(maps(dir.path()), 0);
+    }
+    broker.close().unwrap();
+    assert_eq!(handles(dir.path()), 0);
+
+    let broker = Broker::open_with(dir.path(), config()).unwrap();
+    let held: Vec<_> = (0..PARTITIONS).map(|partition| fetch(&broker, partition)).collect();
+    assert!((1..=2 * FEW).contains(&handles(dir.path())), "what is held holds no handle: {}", handles(dir.path()));
+    read_all(&broker, 3);
+    append_to_all(&broker, 3);
+    read_all(&broker, 4);
+    assert!(handles(dir.path()) <= 3 * FEW, "{} handles", handles(dir.path()));
+    assert_eq!(maps(dir.path()), 0);
+    broker.delete_topic("t").unwrap();
+    assert_eq!(handles(dir.path()), 0);
+    (0..).zip(&held).for_each(|(partition, fetched)| assert_values(fetched, partition, 3));
+    broker.close().unwrap();
 }
 
 /// Sets the limit of file handles while it is there.
@@ -161,24 +194,33 @@ impl Drop for Limited {
 
 #[test]
 fn a_process_with_few_handles_can_have_many_partitions() {
+    many_partitions(ReadMode::Mmap);
+}
+
+#[test]
+fn and_so_can_one_that_maps_nothing() {
+    many_partitions(ReadMode::Pread);
+}
+
+fn many_partitions(mode: ReadMode) {
     let _alone = alone();
     let _limited = Limited::to(64);
     let dir = memory_dir();
-    let broker = Broker::open(dir.path()).unwrap(); // takes a quarter, at least 16
-    broker.create_topic("t", PARTITIONS, config().durability(Durability::Interval)).unwrap();
+    let broker = Broker::open_with(dir.path(), BrokerConfig::new().read_mode(mode)).unwrap(); // takes a quarter, at least 16
+    broker.create_topic("t", PARTITIONS, config_of_topic().durability(Durability::Interval)).unwrap();
     for round in 0..3 {
         append_to_all(&broker, round);
         read_all(&broker, round + 1);
-        assert!(handles(dir.path()) <= 2 * 16, "{} handles", handles(dir.path()));
+        assert!(handles(dir.path()) <= 3 * 16, "{} handles", handles(dir.path()));
     }
     broker.close().unwrap();
-    let broker = Broker::open(dir.path()).unwrap();
+    let broker = Broker::open_with(dir.path(), BrokerConfig::new().read_mode(mode)).unwrap();
     assert!(broker.recovery().is_whole(), "{}", broker.recovery());
     read_all(&broker, 3);
     append_to_all(&broker, 3);
     broker.close().unwrap();
     fs::remove_file(dir.path().join(".kafka_cleanshutdown")).unwrap();
-    let broker = Broker::open(dir.path()).unwrap();
+    let broker = Broker::open_with(dir.path(), BrokerConfig::new().read_mode(mode)).unwrap();
     assert!(broker.recovery().is_whole(), "{}", broker.recovery());
     read_all(&broker, 4);
 }

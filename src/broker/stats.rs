@@ -29,9 +29,10 @@ pub struct BrokerStats {
     /// Time since the first of these segments was removed, by the wall clock; `None` if there are none.
     pub oldest_pin: Option<Duration>,
     /// Segments in the logs that are mapped. Those that are appended to since the broker was opened stay mapped; the
-    /// rest is bounded by `max.mapped.segments`.
+    /// rest is bounded by `max.mapped.segments`. With [`ReadMode::Pread`](crate::ReadMode::Pread) it is those that are open
+    /// for reading instead.
     pub mapped_segments: usize,
-    /// Open handles of files that are written to, bounded by `max.open.files`.
+    /// Open handles of files that are written to, bounded by `max.open.files`: not those that are open for reading only.
     pub open_files: usize,
     /// How many files are synced together; `None` in a simulation, where that is one after the other.
     pub sync_method: Option<SyncMethod>,

@@ -51,6 +51,8 @@ mod partition_recovery;
 mod preallocate_tests;
 mod read;
 mod read_ahead;
+#[cfg(test)]
+mod read_failure_tests;
 mod readable;
 mod record_batches;
 mod records;

@@ -172,8 +172,8 @@ impl Fetched {
 }
 
 impl Log {
-    /// Reads whole batches from `offset` on, within `budget`. Takes no lock, and makes no system call but for opening a segment that is
-    /// not open. An offset between high watermark and log end gives nothing.
+    /// Reads whole batches from `offset` on, within `budget`. Takes no lock, and makes no system call but for opening a segment
+    /// that is not open, and for reading where nothing is mapped. An offset between high watermark and log end gives nothing.
     ///
     /// Rule: fetch.md 2; goes on across segments until the budget is used. Each bound is read once.
     ///

@@ -171,9 +171,12 @@ impl SegmentReader {
         }
         let target = target as FilePos; // below end.file_pos, so it fits
         let first_end = End { offset: first.next_offset(), file_pos: file_pos + first.size() as FilePos };
+        if target <= first_end.file_pos {
+            return Ok(first_end); // nothing else has to be looked at
+        }
         let mut headers = self.headers(end);
-        let entry = self.checked(self.indexes()?.offsets.entry_before(target), &mut headers)?;
-        let mut at = entry.filter(|entry| first_end.file_pos < entry.file_pos).unwrap_or(first_end);
+        let entry = self.indexes()?.offsets.entry_before(target).filter(|entry| first_end.file_pos < entry.file_pos);
+        let mut at = self.checked(entry, &mut headers)?.unwrap_or(first_end);
         while let Some(batch) = before_damage(headers.at(at.file_pos))? {
             let next = at.file_pos + batch.size() as FilePos;
             if next > target {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 #[cfg(target_os = "linux")]
-use super::mapping::is_cached;
+use super::mapping::{is_cached, is_cached_unmapped};
 use super::sync_many::{SyncMany, SyncMethod};
 use super::sync_point::SyncPoint;
 use crate::sync::Arc;
@@ -270,7 +270,11 @@ impl DiskFile for RealFile {
         rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed)?;
         #[allow(clippy::unnecessary_cast, reason = "its type depends on the system")]
         let is_memory = rustix::fs::fstatfs(&self.file)?.f_type as i64 == TMPFS;
-        Ok(is_memory || self.read_mode == ReadMode::Mmap && !is_cached(&self.file)?)
+        let is_gone = match self.read_mode {
+            ReadMode::Mmap => !is_cached(&self.file)?,
+            ReadMode::Pread => is_cached_unmapped(&self.file) == Some(false),
+        };
+        Ok(is_memory || is_gone)
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -533,12 +537,14 @@ mod tests {
         }
         let mapping = super::super::mapping::Mapping::of_whole(&*file, 100_000).unwrap();
         assert_eq!(mapping.slice(0..100_000).unwrap().iter().map(|byte| u64::from(*byte)).sum::<u64>(), 700_000);
+        assert_ne!(is_cached_unmapped(file.as_file()), Some(false), "asked without a map");
         let dropped = file.drop_cache().unwrap();
         drop(mapping);
         if dropped {
             return println!("skipped: this file system has no device");
         }
         assert!(file.drop_cache().unwrap());
+        assert_ne!(is_cached_unmapped(file.as_file()), Some(true), "asked without a map");
         assert_eq!(file.read_at(&mut [0; 100], 0).unwrap(), 100);
     }
 

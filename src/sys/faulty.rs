@@ -32,6 +32,8 @@ pub(crate) struct Faults {
     pub(crate) next_remove: Mutex<Option<io::ErrorKind>>,
     /// Syncs of directories that succeed before one fails for want of file handles.
     pub(crate) dir_syncs_left: Mutex<Option<usize>>,
+    /// Reads that succeed before one fails as a device fails.
+    pub(crate) reads_left: Mutex<Option<usize>>,
     /// Operations of all kinds that change something, or make it durable, which succeed before one fails.
     pub(crate) changes_left: Mutex<Option<usize>>,
     /// Whether all fail after that one, as if the process had ended there.
@@ -171,6 +173,17 @@ impl DiskFile for FaultyFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], pos: u64) -> io::Result<usize> {
+        const EIO: i32 = 5;
+        let mut left = self.faults.reads_left.lock();
+        match &mut *left {
+            Some(0) => {
+                *left = None;
+                return Err(io::Error::from_raw_os_error(EIO));
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        drop(left);
         self.file.read_at(buffer, pos)
     }
 

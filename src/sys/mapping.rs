@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 
 use memmap2::{Advice, Mmap, MmapOptions};
 
@@ -42,6 +44,30 @@ pub(super) fn is_cached(file: &File) -> io::Result<bool> {
     // writes these and nothing else.
     let outcome = unsafe { libc::mincore(map.as_ptr().cast_mut().cast(), len, pages.as_mut_ptr()) };
     if outcome == 0 { Ok(pages.iter().any(|page| page & 1 == 1)) } else { Err(io::Error::last_os_error()) }
+}
+
+/// As [`is_cached`], without a map. `None` where the system does not tell (before Linux 6.5, or where it is forbidden).
+#[cfg(target_os = "linux")]
+pub(super) fn is_cached_unmapped(file: &File) -> Option<bool> {
+    const CACHESTAT: libc::c_long = 451;
+    let has_that_number = cfg!(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64",
+        target_arch = "loongarch64",
+        target_arch = "powerpc64"
+    ));
+    if !has_that_number {
+        return None;
+    }
+    let whole_file = [0_u64, 0]; // from byte 0 to the end
+    let mut pages = [0_u64; 5]; // in the cache; the others say what kind of pages they are
+    // SAFETY: the call reads the 16 bytes of the one array and writes the 40 bytes of the other, which are what it takes by
+    // its definition; a system that does not know it touches neither.
+    let outcome = unsafe {
+        libc::syscall(CACHESTAT, libc::c_long::from(file.as_raw_fd()), whole_file.as_ptr(), pages.as_mut_ptr(), 0)
+    };
+    (outcome == 0).then(|| pages[0] > 0)
 }
 
 impl Mapping {

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use thalweg::{Broker, DumpOptions, ErrorKind, ProducerRecord, Severity, TopicConfig, Verification, dump, verify};
+use thalweg::{DumpOptions, ErrorKind, ProducerRecord, Severity, TopicConfig, Verification, dump, verify};
 
-use crate::support::{Store, fast, producer, send_each};
+use crate::support::{Store, fast, open, producer, send_each};
 
 const LOG: &str = "00000000000000000000.log";
 
@@ -95,7 +95,7 @@ fn what_kafka_wrote_holds() {
         let found = verify(dir.path()).unwrap();
         assert!(found.worst() < Some(Severity::Warning), "{round}: {found}");
         assert!(found.records > 280 && found.segments >= 20, "{round}: {found}");
-        drop(Broker::open(dir.path()).unwrap());
+        drop(open(dir.path()).unwrap());
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use thalweg::{Broker, CheckpointReport, Durability, ErrorKind, FetchOptions, Offset, Severity, TopicConfig, verify};
 
-use crate::support::{Store, all_values, consumer, fast, producer, send_each, tp};
+use crate::support::{Store, all_values, consumer, fast, open, producer, send_each, tp};
 
 fn value(offset: Offset) -> Vec<u8> {
     offset.to_be_bytes().repeat(4)
@@ -16,7 +16,7 @@ fn value(offset: Offset) -> Vec<u8> {
 fn check_copy(copy: &Path) -> (Offset, Offset) {
     let found = verify(copy).unwrap();
     assert!(found.clean && found.worst() < Some(Severity::Warning), "{found}");
-    let broker = Broker::open(copy).unwrap();
+    let broker = open(copy).unwrap();
     assert!(broker.recovery().clean && broker.recovery().failed.is_empty(), "{}", broker.recovery());
     assert_eq!((broker.recovery().scanned_bytes(), broker.recovery().cut_bytes()), (0, 0));
     let partition = broker.partition(&tp(0)).unwrap();
@@ -54,7 +54,7 @@ fn a_copy_has_what_was_there_and_goes_its_own_way() {
     send_each(&broker, (50..60).map(value));
     assert_eq!(check_copy(&copy), (0, 50));
 
-    let other = Broker::open(&copy).unwrap();
+    let other = open(&copy).unwrap();
     assert_eq!(other.topic("t").unwrap().id(), broker.topic("t").unwrap().id());
     assert_eq!(consumer(&other, "g").committed(&[tp(0)]).unwrap()[0].1.as_ref().unwrap().offset(), 33);
     assert_eq!(send_each(&other, ["elsewhere"]), [50]);
@@ -175,7 +175,7 @@ fn copies_under_load_are_prefixes_whose_commits_are_covered() {
                 let (_dir, copy, _) = copy_of(&broker);
                 let (_, end) = check_copy(&copy);
                 assert!(acknowledged <= end, "what was acknowledged before the call is in the copy");
-                let other = Broker::open(&copy).unwrap();
+                let other = open(&copy).unwrap();
                 let committed = consumer(&other, "g").committed(&[tp(0)]).unwrap()[0].1.clone();
                 assert!(committed.is_none_or(|committed| committed.offset() <= end));
                 (before, copies) = (end, copies + 1);
@@ -201,7 +201,7 @@ fn a_log_that_ends_behind_a_gap_ends_there_in_the_copy() {
     let broker = store.open();
     assert_eq!(broker.partition(&tp(0)).unwrap().log_end().unwrap(), 10);
     let (_dir, copy, _) = copy_of(&broker);
-    let copy = Broker::open(&copy).unwrap();
+    let copy = open(&copy).unwrap();
     assert!(copy.recovery().is_whole(), "{}", copy.recovery());
     assert_eq!(copy.partition(&tp(0)).unwrap().log_end().unwrap(), 10);
     assert_eq!(send_each(&copy, ["x"]), [10]);
@@ -273,7 +273,7 @@ fn a_directory_and_its_backup_do_not_change_each_other() {
         for swapped in [false, true] {
             let dir = tempfile::tempdir().unwrap();
             let (data, backup) = (dir.path().join("data"), dir.path().join("backup"));
-            let broker = Broker::open(&data).unwrap();
+            let broker = open(&data).unwrap();
             let config = fast().internal_segment_bytes(500).on_corruption(thalweg::OnCorruption::Truncate);
             broker.create_topic("t", 1, config.clone()).unwrap();
             send_each(&broker, (0..30).map(|_| "v"));
@@ -286,13 +286,13 @@ fn a_directory_and_its_backup_do_not_change_each_other() {
                 .collect();
             bases.sort();
             change(changed, &bases);
-            let broker = Broker::open(changed).unwrap();
+            let broker = open(changed).unwrap();
             broker.alter_topic("t", config.internal_segment_bytes(100_000)).unwrap(); // room in the last segment
             assert!(send_each(&broker, ["X"])[0] < 30);
             broker.close().unwrap();
             let found = verify(other).unwrap();
             assert!(found.worst() < Some(Severity::Warning), "{found}");
-            let broker = Broker::open(other).unwrap();
+            let broker = open(other).unwrap();
             assert!(all_values(&broker).iter().all(|value| value == b"v") && all_values(&broker).len() == 30);
         }
     }

@@ -3,10 +3,10 @@
 use std::fs;
 use std::time::Duration;
 
-use thalweg::{Broker, ErrorKind, OffsetSpec, OnCorruption, ProducerConfig, ProducerRecord, Severity, verify};
+use thalweg::{ErrorKind, OffsetSpec, OnCorruption, ProducerConfig, ProducerRecord, Severity, verify};
 
 use crate::open::segments;
-use crate::support::{Store, consumer, fast, send_each, tp};
+use crate::support::{Store, consumer, fast, open, send_each, tp};
 
 const LOG: &str = "00000000000000000000.log";
 
@@ -169,7 +169,7 @@ fn a_directory_in_place_of_a_file_is_found_by_both() {
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
         assert_eq!(verify(store.dir.path()).unwrap().worst(), Some(Severity::Error), "{name}");
-        match Broker::open(store.dir.path()) {
+        match open(store.dir.path()) {
             Ok(broker) => broker.recovery().failed.iter().for_each(|error| assert!(error.file().is_some(), "{error}")),
             Err(error) => assert_eq!(error.file(), Some(path.as_path()), "{error}"),
         }

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails should fail at once")]
 
+/// How the brokers of these tests read: the same tests run once more in another way.
+const READ_MODE: thalweg::ReadMode = thalweg::ReadMode::Mmap;
+
 mod support;
 
 mod admin;
@@ -17,6 +20,7 @@ mod list_offset;
 mod open;
 mod preallocate;
 mod produce;
+mod read_mode;
 mod read_only;
 mod repair;
 mod retention;

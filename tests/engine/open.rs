@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use thalweg::{Broker, ErrorKind, TopicConfig, TopicPartition};
 
-use crate::support::{Store, all_values, fast, producer, send_each, tp};
+use crate::support::{Store, all_values, fast, open, producer, send_each, tp};
 
 const LOG: &str = "00000000000000000000.log";
 
@@ -21,25 +21,25 @@ impl Store {
 fn a_new_directory_is_made_with_its_parents() {
     let store = Store::new();
     let path = store.dir.path().join("a/b/c");
-    let broker = Broker::open(&path).unwrap();
+    let broker = open(&path).unwrap();
     assert!(broker.recovery().created && broker.recovery().clean);
     broker.close().unwrap();
-    let broker = Broker::open(&path).unwrap();
+    let broker = open(&path).unwrap();
     assert!(!broker.recovery().created && broker.recovery().clean);
 }
 
 #[test]
 fn paths_that_cannot_be_a_data_directory() {
     let store = Store::new();
-    let error = Broker::open("").unwrap_err();
+    let error = open("").unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::IllegalArgument { .. }), "{error}");
     let file = store.dir.path().join("file");
     fs::write(&file, "x").unwrap();
-    let error = Broker::open(&file).unwrap_err();
+    let error = open(&file).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error}");
     assert_eq!(error.file(), Some(file.as_path()));
-    assert!(Broker::open(store.dir.path().join("nul\0")).is_err());
-    let error = Broker::open("/proc/thalweg").unwrap_err(); // not even root may create that
+    assert!(open(store.dir.path().join("nul\0")).is_err());
+    let error = open("/proc/thalweg").unwrap_err(); // not even root may create that
     assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error}");
 }
 
@@ -53,7 +53,7 @@ fn a_directory_that_may_not_be_written_is_refused() {
         println!("skipped: this user may write everywhere");
         return;
     }
-    let error = Broker::open(&path).unwrap_err();
+    let error = open(&path).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error}");
 }
 
@@ -62,7 +62,7 @@ fn a_directory_that_may_not_be_written_is_refused() {
 fn a_directory_is_open_once_and_the_pid_is_told() {
     let store = Store::new();
     let broker = store.open();
-    let error = Broker::open(store.dir.path()).unwrap_err();
+    let error = open(store.dir.path()).unwrap_err();
     let expected = ErrorKind::DirectoryLocked { directory: store.dir.path().into(), pid: Some(std::process::id()) };
     assert_eq!(error.kind(), &expected);
     assert!(error.to_string().contains(&std::process::id().to_string()));
@@ -74,7 +74,7 @@ fn a_directory_is_open_once_and_the_pid_is_told() {
 fn a_foreign_directory_is_left_as_it_is() {
     let store = Store::new();
     fs::write(store.dir.path().join("holiday.jpg"), "x").unwrap();
-    let error = Broker::open(store.dir.path()).unwrap_err();
+    let error = open(store.dir.path()).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::NotADataDirectory { found, .. } if found == "holiday.jpg"), "{error}");
     assert_eq!(fs::read_dir(store.dir.path()).unwrap().count(), 1);
 }

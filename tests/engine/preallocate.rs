@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use thalweg::{Broker, DumpOptions, RepairOptions, Severity, TopicConfig, dump, repair, verify};
+use thalweg::{DumpOptions, RepairOptions, Severity, TopicConfig, dump, repair, verify};
 
-use crate::support::{Store, all_values, fast, send_each, tp};
+use crate::support::{Store, all_values, fast, open, send_each, tp};
 
 const CAPACITY: u64 = 4000;
 
@@ -84,7 +84,7 @@ fn a_copy_of_a_directory_in_use_has_no_room() {
     send_each(&broker, values(40));
     let found = verify(&target).unwrap();
     assert!(found.worst() < Some(Severity::Warning) && !found.to_string().contains("reserved"), "{found}");
-    let other = Broker::open(&target).unwrap();
+    let other = open(&target).unwrap();
     assert!(other.recovery().clean && other.recovery().scanned_bytes() == 0);
     assert_eq!(all_values(&other), values(80));
     assert_eq!(all_values(&broker).len(), 120);

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use thalweg::TopicConfig;
 use thalweg::{Broker, Durability, ErrorKind, FetchOptions, Offset, OffsetSpec, Partition, ProducerRecord};
-use thalweg::{ReadOnlyBroker, TopicConfig};
 
-use crate::support::{Store, fast, producer, send_each, tp};
+use crate::support::{Store, fast, open_read_only, producer, send_each, tp};
 
 fn value(offset: Offset) -> Vec<u8> {
     format!("{offset:08}").repeat(1 + offset as usize % 9).into_bytes()
@@ -41,7 +41,7 @@ fn read_on(partition: &Partition, mut offset: Offset) -> Offset {
 fn what_the_owner_does_is_seen() {
     let store = Store::new();
     let broker = store.open_with_topic(1, fast().internal_segment_bytes(600).index_interval_bytes(100));
-    let reader = ReadOnlyBroker::open(store.dir.path()).unwrap();
+    let reader = open_read_only(store.dir.path()).unwrap();
     let partition = reader.partition(&tp(0)).unwrap();
     assert_eq!((partition.log_start().unwrap(), partition.high_watermark().unwrap()), (0, 0));
     let mut end = 0;
@@ -75,7 +75,7 @@ fn nothing_can_be_changed() {
     let store = Store::new();
     let broker = store.open_with_topic(1, fast());
     send_each(&broker, ["a", "b"]);
-    let reader = ReadOnlyBroker::open(store.dir.path()).unwrap();
+    let reader = open_read_only(store.dir.path()).unwrap();
     let error = reader.partition(&tp(0)).unwrap().delete_records(1).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::IllegalState { .. }), "{error}");
     assert_eq!(broker.partition(&tp(0)).unwrap().log_start().unwrap(), 0);
@@ -85,7 +85,7 @@ fn nothing_can_be_changed() {
 fn topics_come_and_go() {
     let store = Store::new();
     let broker = store.open_with_topic(1, fast());
-    let reader = ReadOnlyBroker::open(store.dir.path()).unwrap();
+    let reader = open_read_only(store.dir.path()).unwrap();
     let names = || reader.topics().unwrap().iter().map(|topic| topic.name().to_owned()).collect::<Vec<_>>();
     assert_eq!(names(), ["t"]);
     broker.create_topic("u", 3, TopicConfig::new()).unwrap();
@@ -114,9 +114,9 @@ fn topics_come_and_go() {
 #[test]
 fn directories_that_are_none() {
     let dir = tempfile::tempdir().unwrap();
-    let error = ReadOnlyBroker::open(dir.path()).unwrap_err();
+    let error = open_read_only(dir.path()).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::NotADataDirectory { .. }), "{error}");
-    assert!(ReadOnlyBroker::open(dir.path().join("none")).is_err());
+    assert!(open_read_only(dir.path().join("none")).is_err());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is made");
 }
 
@@ -130,7 +130,7 @@ fn a_batch_that_is_being_written_is_not_seen_before_it_is_whole() {
     let whole = std::fs::read(&path).unwrap();
     let batch = 12 + u32::from_be_bytes(whole[8..12].try_into().unwrap()) as usize;
     std::fs::write(&path, &whole[..batch]).unwrap();
-    let partition = ReadOnlyBroker::open(store.dir.path()).unwrap().partition(&tp(0)).unwrap();
+    let partition = open_read_only(store.dir.path()).unwrap().partition(&tp(0)).unwrap();
     for len in batch..=whole.len() {
         let file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
         std::io::Write::write_all(&mut &file, &whole[len.max(batch + 1) - 1..len]).unwrap();
@@ -151,7 +151,7 @@ fn readers_follow_an_owner_that_never_rests() {
             .map(|_| {
                 let (path, done) = (store.dir.path().to_owned(), Arc::clone(&done));
                 std::thread::spawn(move || {
-                    let partition = ReadOnlyBroker::open(path).unwrap().partition(&tp(0)).unwrap();
+                    let partition = open_read_only(path).unwrap().partition(&tp(0)).unwrap();
                     let mut offset = 0;
                     while !done.load(Ordering::Acquire) {
                         offset = read_on(&partition, offset);
@@ -183,7 +183,7 @@ fn append_and_retain(broker: &Broker, count: Offset) -> Offset {
 fn segments_that_grow_beyond_the_setting_they_were_opened_with_are_followed() {
     let store = Store::new();
     let broker = store.open_with_topic(1, fast().internal_segment_bytes(5_000));
-    let reader = ReadOnlyBroker::open(store.dir.path()).unwrap();
+    let reader = open_read_only(store.dir.path()).unwrap();
     let partition = reader.partition(&tp(0)).unwrap();
     send_each(&broker, (0..3).map(|_| vec![7; 1000]));
     assert_eq!(partition.high_watermark().unwrap(), 3);
@@ -206,7 +206,7 @@ fn segments_that_grow_beyond_the_setting_they_were_opened_with_are_followed() {
 fn what_was_deleted_is_not_read() {
     let store = Store::new();
     let broker = store.open_with_topic(1, fast());
-    let reader = ReadOnlyBroker::open(store.dir.path()).unwrap();
+    let reader = open_read_only(store.dir.path()).unwrap();
     let partition = reader.partition(&tp(0)).unwrap();
     send_each(&broker, (0..10).map(|_| vec![7; 10]));
     assert_eq!(partition.high_watermark().unwrap(), 10);

@@ -1,11 +1,14 @@
 //! What the tests share.
 
+use std::path::Path;
 use std::time::Duration;
 
 use thalweg::{
     AutoOffsetReset, Broker, BrokerConfig, Consumer, ConsumerConfig, Durability, Offset, Producer, ProducerConfig,
 };
-use thalweg::{ProducerRecord, TopicConfig, TopicPartition};
+use thalweg::{ProducerRecord, ReadMode, ReadOnlyBroker, Result, TopicConfig, TopicPartition};
+
+use crate::READ_MODE;
 
 /// A data directory that is removed at the end, and brokers that open it.
 pub(crate) struct Store {
@@ -18,11 +21,11 @@ impl Store {
     }
 
     pub(crate) fn open(&self) -> Broker {
-        Broker::open(self.dir.path()).unwrap()
+        open(self.dir.path()).unwrap()
     }
 
     pub(crate) fn open_with(&self, config: BrokerConfig) -> Broker {
-        Broker::open_with(self.dir.path(), config).unwrap()
+        Broker::open_with(self.dir.path(), config.read_mode(READ_MODE)).unwrap()
     }
 
     /// Opens the store and creates topic `t`.
@@ -54,6 +57,25 @@ impl Store {
     pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
         self.dir.path().join("t-0").join(name)
     }
+}
+
+/// Opens a directory that reads as these tests do.
+pub(crate) fn open(path: impl AsRef<Path>) -> Result<Broker> {
+    Broker::open_with(path, BrokerConfig::new().read_mode(READ_MODE))
+}
+
+/// As [`open`], for reading only.
+pub(crate) fn open_read_only(path: impl AsRef<Path>) -> Result<ReadOnlyBroker> {
+    ReadOnlyBroker::open_with(path, BrokerConfig::new().read_mode(READ_MODE))
+}
+
+/// Whether the test is about maps, and these brokers have none.
+#[expect(clippy::print_stdout, reason = "it is how a test says that it was skipped")]
+pub(crate) fn needs_maps() -> bool {
+    if READ_MODE != ReadMode::Mmap {
+        println!("skipped: nothing is mapped");
+    }
+    READ_MODE != ReadMode::Mmap
 }
 
 /// A topic whose appends wait for no disk.

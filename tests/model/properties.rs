@@ -3,6 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
+use thalweg::ReadMode;
 
 use crate::runner::decode::choices;
 use crate::runner::op::{At, Behind, Loss, Op, PARTITIONS, Sent, Setup, Time, Wait};
@@ -14,6 +15,15 @@ proptest! {
     #[test]
     fn the_engine_answers_what_the_model_answers(setup in setup(), ops in vec(op(), 0..40)) {
         run(&setup, &ops);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 4000, ..ProptestConfig::with_cases(cases().div_ceil(3)) })]
+
+    #[test]
+    fn it_answers_the_same_when_nothing_is_mapped(setup in setup(), ops in vec(op(), 0..40)) {
+        run(&Setup { read_mode: ReadMode::Pread, ..setup }, &ops);
     }
 }
 
@@ -35,6 +45,7 @@ fn setup() -> impl Strategy<Value = Setup> {
     choices.prop_map(|(durability, segment_bytes, segment_ms, index_interval, retention_bytes, flags, batch_size)| {
         let [day_of_retention, preallocate] = flags;
         Setup {
+            read_mode: ReadMode::Mmap,
             durability,
             segment_bytes,
             segment_ms,

@@ -10,6 +10,7 @@ use crate::runner::run_sabotaged;
 /// A topic with small segments, whose records are gone after a day.
 fn setup() -> Setup {
     Setup {
+        read_mode: thalweg::ReadMode::Mmap,
         durability: Durability::Os,
         segment_bytes: 256,
         segment_ms: 604_800_000,

@@ -1,6 +1,6 @@
 //! A script out of any bytes.
 
-use thalweg::Durability;
+use thalweg::{Durability, ReadMode};
 
 use super::input::Input;
 use super::op::{At, Behind, Loss, Op, PARTITIONS, Sent, Setup, Time, Wait};
@@ -35,11 +35,12 @@ fn setup(input: &mut Input<'_>) -> Setup {
     fn one_of<T: Copy>(input: &mut Input<'_>, choices: &[T]) -> T {
         choices[input.below(choices.len())]
     }
-    // One byte for both, so that the scripts that are kept stay what they are.
-    let first = input.below(2 * choices::DURABILITY.len());
+    // One byte for all three, so that the scripts that are kept stay what they are.
+    let first = input.below(4 * choices::DURABILITY.len());
     Setup {
         durability: choices::DURABILITY[first % choices::DURABILITY.len()],
-        preallocate: first >= choices::DURABILITY.len(),
+        preallocate: first / choices::DURABILITY.len() % 2 == 1,
+        read_mode: if first < 2 * choices::DURABILITY.len() { ReadMode::Mmap } else { ReadMode::Pread },
         segment_bytes: one_of(input, &choices::SEGMENT_BYTES),
         segment_ms: one_of(input, &choices::SEGMENT_MS),
         index_interval: one_of(input, &choices::INDEX_INTERVAL),

@@ -1,8 +1,9 @@
 //! Scripts as plain data.
 
+use std::path::Path;
 use std::time::Duration;
 
-use thalweg::{Durability, Offset, Timestamp, TopicConfig};
+use thalweg::{Broker, BrokerConfig, Durability, Offset, ReadMode, Timestamp, TopicConfig};
 
 /// Number of partitions of the topic that scripts work with.
 pub const PARTITIONS: usize = 2;
@@ -10,6 +11,8 @@ pub const PARTITIONS: usize = 2;
 /// The settings of a script's topic and producer.
 #[derive(Clone, Debug)]
 pub struct Setup {
+    /// `read.mode` of the broker.
+    pub read_mode: ReadMode,
     pub durability: Durability,
     /// `internal.segment.bytes`.
     pub segment_bytes: usize,
@@ -28,6 +31,11 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Opens a directory as the script has it.
+    pub fn open(&self, dir: &Path) -> Broker {
+        Broker::open_with(dir, BrokerConfig::new().read_mode(self.read_mode)).unwrap()
+    }
+
     /// The topic's settings.
     pub fn topic_config(&self) -> TopicConfig {
         TopicConfig::new()

@@ -1,6 +1,6 @@
 //! Ending the broker, in order or not, and opening its directory again.
 
-use thalweg::{Broker, Durability, Offset};
+use thalweg::{Durability, Offset};
 
 use super::directory::{self, Files};
 use super::loss::Checkpoint;
@@ -12,7 +12,7 @@ impl Run {
     pub(super) fn reopen(&mut self) {
         self.end();
         self.logs.iter_mut().for_each(|log| log.synced = log.end());
-        let broker = Broker::open(self.directory.dir()).unwrap();
+        let broker = self.setup.open(self.directory.dir());
         let recovery = broker.recovery();
         assert!(recovery.clean && recovery.failed.is_empty(), "{recovery}");
         assert_eq!((recovery.scanned_bytes(), recovery.cut_bytes(), recovery.clamped_offsets), (0, 0, 0), "{recovery}");
@@ -27,7 +27,7 @@ impl Run {
         self.end();
         let cut_bytes = self.lose(loss, &mut files, &visible);
         self.directory.write(&files);
-        let broker = Broker::open(self.directory.dir()).unwrap();
+        let broker = self.setup.open(self.directory.dir());
         let recovery = broker.recovery();
         assert!(!recovery.clean && recovery.failed.is_empty(), "{recovery}");
         assert_eq!(recovery.cut_bytes(), cut_bytes as u64, "{recovery}");

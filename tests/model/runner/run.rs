@@ -79,7 +79,7 @@ impl Run {
     fn new(setup: &Setup, sabotage: Sabotage) -> Self {
         let directory = Directory::create();
         directory.write(&TEMPLATE);
-        let broker = Broker::open(directory.dir()).unwrap();
+        let broker = setup.open(directory.dir());
         broker.create_topic(TOPIC, PARTITIONS as i32, setup.topic_config()).unwrap();
         Run {
             setup: setup.clone(),

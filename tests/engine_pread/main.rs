@@ -1,0 +1,54 @@
+//! The same behaviour with `read.mode` `pread`: the tests of `engine`, compiled once more with brokers that map nothing.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails should fail at once")]
+
+/// How the brokers of these tests read.
+const READ_MODE: thalweg::ReadMode = thalweg::ReadMode::Pread;
+
+#[path = "../engine/support.rs"]
+mod support;
+
+#[path = "../engine/admin.rs"]
+mod admin;
+#[path = "../engine/check.rs"]
+mod check;
+#[path = "../engine/checkpoint.rs"]
+mod checkpoint;
+#[path = "../engine/consume.rs"]
+mod consume;
+#[path = "../engine/corruption.rs"]
+mod corruption;
+#[path = "../engine/damage.rs"]
+mod damage;
+#[path = "../engine/fetch.rs"]
+mod fetch;
+#[path = "../engine/groups.rs"]
+mod groups;
+#[path = "../engine/hostile.rs"]
+mod hostile;
+#[path = "../engine/list_offset.rs"]
+mod list_offset;
+#[path = "../engine/open.rs"]
+mod open;
+#[path = "../engine/preallocate.rs"]
+mod preallocate;
+#[path = "../engine/produce.rs"]
+mod produce;
+#[path = "../engine/read_mode.rs"]
+mod read_mode;
+#[path = "../engine/read_only.rs"]
+mod read_only;
+#[path = "../engine/repair.rs"]
+mod repair;
+#[path = "../engine/retention.rs"]
+mod retention;
+#[path = "../engine/stats.rs"]
+mod stats;
+#[path = "../engine/store_full.rs"]
+mod store_full;
+#[path = "../engine/topics.rs"]
+mod topics;
+#[path = "../engine/unfinished.rs"]
+mod unfinished;
+#[path = "../engine/wakers.rs"]
+mod wakers;
