@@ -31,12 +31,18 @@ impl<const N: usize> Table<N> {
         &self.rows.iter().find(|row| row.0 == name).unwrap().1
     }
 
-    fn median(&self, name: &str, column: usize) -> f64 {
+    /// The median of one number.
+    pub(crate) fn median(&self, name: &str, column: usize) -> f64 {
         median(self.row(name).iter().map(|numbers| numbers[column]))
     }
 
     pub(crate) fn ratio(&self, name: &str, to: &str) -> f64 {
-        median(self.row(name).iter().zip(self.row(to)).map(|(numbers, to)| numbers[0] / to[0]))
+        self.ratio_of(0, name, to)
+    }
+
+    /// The median of the rounds' ratios of one number.
+    pub(crate) fn ratio_of(&self, column: usize, name: &str, to: &str) -> f64 {
+        median(self.row(name).iter().zip(self.row(to)).map(|(numbers, to)| numbers[column] / to[column]))
     }
 
     /// The one with the largest median of those whose names begin with `prefix`.

@@ -10,7 +10,7 @@ use super::slice::{Pieces, Slice, SliceOf};
 use super::transactions::Transactions;
 use super::view::View;
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::Batch;
+use crate::record::{Batch, HEADER_LEN};
 use crate::segment::{End, ReadFailure, Segment, SegmentReader};
 use crate::sync::Arc;
 use crate::types::{FilePos, Offset, TopicPartition};
@@ -325,14 +325,20 @@ impl Log {
         if first.size() > *left && !at_least_one {
             return Ok(Stop::Budget);
         }
-        let to = reader.boundary((from, &first), (*left).max(first.size()), end).map_err(Unreadable::Io)?;
-        let stop = match reader.headers(end).at(to.file_pos) {
-            Ok(None) => Stop::End,
-            Ok(Some(_)) => Stop::Budget,
-            Err(_) => Stop::Damage,
+        let limit = (*left).max(first.size());
+        let to = reader.boundary((from, &first), limit, end).map_err(Unreadable::Io)?;
+        let taken = (to.file_pos - from) as usize;
+        let stop = if to.file_pos < end.file_pos && limit - taken < HEADER_LEN {
+            Stop::Budget // whatever comes next, which need not be touched
+        } else {
+            match reader.headers(end).at(to.file_pos) {
+                Ok(None) => Stop::End,
+                Ok(Some(_)) => Stop::Budget,
+                Err(_) => Stop::Damage,
+            }
         };
         let slice = Slice::of(reader, from..to.file_pos).map_err(Unreadable::Io)?;
-        *left = left.saturating_sub(slice.len());
+        *left = left.saturating_sub(taken);
         fetched.slices.push(slice);
         fetched.next_offset = to.offset;
         Ok(stop)

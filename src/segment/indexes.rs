@@ -108,7 +108,7 @@ mod tests {
     fn first_batch_gets_no_entry_and_interval_0_indexes_all_others() {
         let (indexes, size) = index_batches(0, &[10, 20, 30]);
         assert_eq!(indexes.offsets.to_bytes().len(), 2 * 8);
-        let position_of = |offset| indexes.offsets.lookup(offset).map(|entry| entry.file_pos);
+        let position_of = |offset| indexes.offsets.lookup(offset).0.map(|entry| entry.file_pos);
         assert_eq!((position_of(0), position_of(1)), (None, Some(size)));
     }
 

@@ -36,8 +36,9 @@ impl OffsetIndex {
         }
     }
 
-    /// The entry to walk on from when looking for `relative_offset`: the largest one not above it.
-    pub(super) fn lookup(&self, relative_offset: u32) -> Option<IndexEntry> {
+    /// The entry to walk on from when looking for `relative_offset`, which is the largest one not above it, and the next
+    /// one.
+    pub(super) fn lookup(&self, relative_offset: u32) -> (Option<IndexEntry>, Option<IndexEntry>) {
         let at_or_below = |entry| offset_of(entry) <= relative_offset;
         let len = self.entries.len();
         let warm = len.saturating_sub(1 + WARM_ENTRIES);
@@ -45,7 +46,7 @@ impl OffsetIndex {
             Some(entry) if offset_of(entry) < relative_offset => self.entries.partition_point(warm, len, at_or_below),
             _ => self.entries.partition_point(0, len.min(warm + 1), at_or_below),
         };
-        self.before(found)
+        (self.before(found), self.before(found + 1))
     }
 
     /// The last entry whose batch begins at or before `file_pos`.
@@ -117,8 +118,11 @@ mod tests {
             let entries: Vec<_> = (0..count).map(|at| (at * 10 + 9, at * 4096 + 100)).collect();
             let index = index_of(&entries);
             for target in (0..count * 10 + 30).step_by(if count > 1000 { 7 } else { 1 }) {
-                let found = index.lookup(target).map(|entry| entry.file_pos);
+                let (below, above) = index.lookup(target);
+                let (found, next) = (below.map(|entry| entry.file_pos), above.map(|entry| entry.file_pos));
                 assert_eq!(found, lookup_by_walking(&entries, target), "{count} entries, {target}");
+                let above = entries.iter().find(|(offset, _)| target < *offset).map(|(_, file_pos)| *file_pos);
+                assert_eq!(next, above, "{count} entries, above {target}");
             }
         }
     }

@@ -10,7 +10,7 @@ use super::names::SegmentFile;
 use super::offset_index::{IndexEntry, OffsetIndex};
 use super::segment::{End, SegmentPlace};
 use super::time_index::TimeIndex;
-use crate::record::{Batch, BatchHeader, Malformed};
+use crate::record::{Batch, BatchHeader, HEADER_LEN, Malformed};
 use crate::sync::{Arc, Mutex, OnceLock};
 use crate::sys::{FileBytes, OpenMode};
 use crate::types::{FilePos, Offset, Timestamp};
@@ -127,11 +127,15 @@ impl SegmentReader {
         end: End,
     ) -> Result<Option<(FilePos, BatchHeader)>, ReadFailure> {
         let relative = offset.saturating_sub(self.base()).clamp(0, Offset::from(i32::MAX)) as u32;
+        let (below, above) = index.lookup(relative);
+        let mut headers = self.headers(end);
+        if let Some(found) = self.found_by((below, above), offset, &mut headers)? {
+            return Ok(Some(found));
+        }
         // A batch that is not visible yet can have an entry already: then the one before it leads there.
-        let entry = index.lookup(relative).filter(|entry| entry.file_pos < end.file_pos);
+        let entry = below.filter(|entry| entry.file_pos < end.file_pos);
         let entry = entry.or_else(|| index.entry_before(end.file_pos.checked_sub(1)?));
         let entry = entry.filter(|entry| entry.relative_offset <= relative);
-        let mut headers = self.headers(end);
         let begin = self.checked(entry, &mut headers)?.unwrap_or(self.beginning());
         let (mut file_pos, mut expected) = (begin.file_pos, begin.offset);
         let mut astray = None;
@@ -157,6 +161,27 @@ impl SegmentReader {
         astray.map_or(Ok(None), |damage| Err(damage.into()))
     }
 
+    /// The batch of the entry `above` an offset, if it holds the offset: so it is where batches are larger than the distance
+    /// of the entries. Then the batch `below` need not be looked at, which costs as much again where both are far from what
+    /// was read last. Where many batches lie between two entries it is hardly ever this one.
+    #[inline]
+    fn found_by(
+        &self,
+        (below, above): (Option<IndexEntry>, Option<IndexEntry>),
+        offset: Offset,
+        headers: &mut Headers<'_>,
+    ) -> io::Result<Option<(FilePos, BatchHeader)>> {
+        let Some(above) = above else { return Ok(None) };
+        let between = above.file_pos - below.map_or(0, |below| below.file_pos);
+        if between / 2 < self.place.index_interval {
+            return Ok(None);
+        }
+        let named = self.base() + Offset::from(above.relative_offset);
+        let batch = before_damage(headers.at(above.file_pos))?;
+        let batch = batch.filter(|batch| batch.last_offset() == named && batch.base_offset() <= offset);
+        Ok(batch.filter(|_| offset <= named).map(|batch| (above.file_pos, *batch)))
+    }
+
     /// The last place between two batches that is at most `limit` bytes behind the beginning of `first`, but not before
     /// its end, not behind `end`, and not behind a batch that can be seen to be damaged.
     pub(crate) fn boundary(
@@ -171,8 +196,8 @@ impl SegmentReader {
         }
         let target = target as FilePos; // below end.file_pos, so it fits
         let first_end = End { offset: first.next_offset(), file_pos: file_pos + first.size() as FilePos };
-        if target <= first_end.file_pos {
-            return Ok(first_end); // nothing else has to be looked at
+        if target < first_end.file_pos.saturating_add(HEADER_LEN as FilePos) {
+            return Ok(first_end); // nothing else fits: no need to touch what comes behind
         }
         let mut headers = self.headers(end);
         let entry = self.indexes()?.offsets.entry_before(target).filter(|entry| first_end.file_pos < entry.file_pos);
@@ -205,7 +230,8 @@ impl SegmentReader {
     /// Where `len` bytes from `offset` on are, as far as the index tells, and how many of them lie behind `end`.
     fn span(&self, indexes: &Indexes, offset: Offset, len: usize, end: End) -> (Range<FilePos>, usize) {
         let relative = offset.saturating_sub(self.base()).clamp(0, Offset::from(i32::MAX)) as u32;
-        let entry = indexes.offsets.lookup(relative).filter(|entry| entry.file_pos < end.file_pos);
+        let (entry, _) = indexes.offsets.lookup(relative);
+        let entry = entry.filter(|entry| entry.file_pos < end.file_pos);
         let (from, walk) = (entry.map_or(0, |entry| entry.file_pos), self.place.index_interval);
         let len_max = FilePos::try_from(len).unwrap_or(FilePos::MAX);
         let to = from.saturating_add(walk).saturating_add(len_max).min(end.file_pos);

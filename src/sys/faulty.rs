@@ -42,8 +42,17 @@ pub(crate) struct Faults {
     pub(crate) pretends: AtomicBool,
     /// Syncs that have begun.
     pub(crate) syncs: AtomicUsize,
-    held: Mutex<bool>,
+    /// Writes that have begun.
+    pub(crate) writes: AtomicUsize,
+    held: Mutex<Held>,
     released: Condvar,
+}
+
+/// What begins and does not end.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    syncs: bool,
+    writes: bool,
 }
 
 impl FaultyDisk {
@@ -55,7 +64,19 @@ impl FaultyDisk {
 impl Faults {
     /// Lets syncs begin but not end, until [`release`](Faults::release).
     pub(crate) fn hold_syncs(&self) {
-        *self.held.lock() = true;
+        self.held.lock().syncs = true;
+    }
+
+    /// Lets writes begin but not end, until [`release`](Faults::release).
+    pub(crate) fn hold_writes(&self) {
+        self.held.lock().writes = true;
+    }
+
+    fn wait_while(&self, is_held: impl Fn(&Held) -> bool) {
+        let mut held = self.held.lock();
+        while is_held(&held) {
+            self.released.wait(&mut held);
+        }
     }
 
     /// Whether [`changes_left`](Faults::changes_left) was more than what was done.
@@ -81,7 +102,7 @@ impl Faults {
     }
 
     pub(crate) fn release(&self) {
-        *self.held.lock() = false;
+        *self.held.lock() = Held::default();
         self.released.notify_all();
     }
 }
@@ -188,6 +209,8 @@ impl DiskFile for FaultyFile {
     }
 
     fn write_at(&self, bytes: &[u8], pos: u64) -> io::Result<()> {
+        self.faults.writes.fetch_add(1, Ordering::SeqCst);
+        self.faults.wait_while(|held| held.writes);
         if self.faults.next_write.lock().is_some() {
             self.file.write_at(bytes.get(..bytes.len() / 2).unwrap_or_default(), pos)?;
         }
@@ -204,11 +227,7 @@ impl DiskFile for FaultyFile {
 
     fn sync(&self, point: SyncPoint) -> io::Result<()> {
         self.faults.syncs.fetch_add(1, Ordering::SeqCst);
-        let mut held = self.faults.held.lock();
-        while *held {
-            self.faults.released.wait(&mut held);
-        }
-        drop(held);
+        self.faults.wait_while(|held| held.syncs);
         fail(&self.faults.next_sync)?;
         self.faults.change()?;
         if self.faults.pretends.load(Ordering::SeqCst) { Ok(()) } else { self.file.sync(point) }

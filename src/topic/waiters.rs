@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 use std::time::Instant;
 
-use crate::sync::{Arc, AtomicI64, Condvar, Mutex, Ordering, fence};
+use crate::sync::{Arc, AtomicI64, AtomicUsize, Condvar, Mutex, Ordering, fence};
 
 /// Somebody who waits, for one partition or for several: a thread, or a task by its waker.
 #[derive(Debug)]
@@ -20,6 +20,9 @@ pub(crate) struct Waiter {
     /// What is still to come, in all partitions together, of what is waited for. Taken from by those who
     /// [wake](Waiters::wake).
     missing: AtomicI64,
+    /// Additions of it that stand in lists. Raised by whoever waits, taken from under the list's lock; a stale value is too
+    /// large and costs a look at the list.
+    listed: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -31,7 +34,12 @@ struct State {
 
 impl Default for Waiter {
     fn default() -> Self {
-        Waiter { state: Mutex::new(State::default()), woken: Condvar::new(), missing: AtomicI64::new(0) }
+        Waiter {
+            state: Mutex::new(State::default()),
+            woken: Condvar::new(),
+            missing: AtomicI64::new(0),
+            listed: AtomicUsize::new(0),
+        }
     }
 }
 
@@ -105,6 +113,7 @@ pub(crate) struct Waiters {
     /// The smallest target in `list`, so that moving an end that nobody waits for touches nothing else. Stored under the
     /// lock of `list`.
     nearest: AtomicI64,
+    /// Sorted, the nearest target at the end, so that those who wait for more cost those who do not nothing.
     list: Mutex<Vec<Waiting>>,
 }
 
@@ -146,20 +155,23 @@ impl Waiters {
 
     fn push(&self, waiting: Waiting) {
         let mut list = self.list.lock();
-        if waiting.target < self.nearest.load(Ordering::Relaxed) {
-            self.nearest.store(waiting.target, Ordering::Relaxed);
-        }
-        list.push(waiting);
+        waiting.waiter.listed.fetch_add(1, Ordering::Relaxed);
+        insert(&mut list, waiting);
+        self.note_nearest(&list);
         drop(list);
         fence(Ordering::SeqCst);
     }
 
     /// Undoes all of `waiter`'s additions.
     pub(crate) fn remove(&self, waiter: &Arc<Waiter>) {
+        if waiter.listed.load(Ordering::Relaxed) == 0 {
+            return; // as it is after a wake-up, mostly: the list is left to those who wake others
+        }
         let mut list = self.list.lock();
         let before = list.len();
         list.retain(|waiting| !Arc::ptr_eq(&waiting.waiter, waiter));
         if list.len() < before {
+            waiter.listed.fetch_sub(before - list.len(), Ordering::Relaxed);
             self.note_nearest(&list);
         }
     }
@@ -169,15 +181,7 @@ impl Waiters {
     pub(crate) fn wake(&self, reached: i64) {
         fence(Ordering::SeqCst);
         if self.nearest.load(Ordering::Relaxed) <= reached {
-            self.wake_reached(|waiting| {
-                let has_come = waiting.target <= reached;
-                if has_come && waiting.is_part {
-                    let came = reached - (waiting.target - 1);
-                    waiting.target = reached.saturating_add(1);
-                    return waiting.waiter.note(came);
-                }
-                has_come
-            });
+            self.wake_reached(reached);
         }
     }
 
@@ -192,31 +196,71 @@ impl Waiters {
     /// Wakes everybody: there is something else to know than that the number has grown.
     pub(crate) fn wake_all(&self) {
         fence(Ordering::SeqCst);
-        self.wake_reached(|_| true);
+        let all = {
+            let mut list = self.list.lock();
+            let all = std::mem::take(&mut *list);
+            self.note_nearest(&list);
+            all.into_iter().map(Waiting::take_out).collect()
+        };
+        wake_each(all);
     }
 
-    fn wake_reached(&self, is_reached: impl FnMut(&mut Waiting) -> bool) {
-        let reached: Vec<_> = {
+    #[cold]
+    fn wake_reached(&self, reached: i64) {
+        let mut woken = Vec::new();
+        {
             let mut list = self.list.lock();
-            let reached = list.extract_if(.., is_reached).collect();
+            let mut parts = Vec::new();
+            while let Some(mut waiting) = list.pop_if(|waiting| waiting.target <= reached) {
+                let came = reached - (waiting.target - 1);
+                if waiting.is_part && !waiting.waiter.note(came) {
+                    waiting.target = reached.saturating_add(1);
+                    parts.push(waiting);
+                } else {
+                    woken.push(waiting.take_out());
+                }
+            }
+            parts.into_iter().for_each(|part| insert(&mut list, part));
             self.note_nearest(&list);
-            reached
-        };
-        for Waiting { waiter, .. } in reached {
-            // A waker is the application's code. If it panics, the others are woken all the same.
-            let _ = catch_unwind(AssertUnwindSafe(|| waiter.wake()));
         }
+        wake_each(woken);
     }
 
     fn note_nearest(&self, list: &[Waiting]) {
-        let nearest = list.iter().map(|waiting| waiting.target).min().unwrap_or(NOBODY);
-        self.nearest.store(nearest, Ordering::Relaxed);
+        self.nearest.store(list.last().map_or(NOBODY, |waiting| waiting.target), Ordering::Relaxed);
+    }
+
+    /// Keeps everybody else out.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> impl Sized + '_ {
+        self.list.lock()
     }
 
     /// Number of additions that were not undone.
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.list.lock().len()
+    }
+}
+
+impl Waiting {
+    /// Who waits, not in the list any more.
+    fn take_out(self) -> Arc<Waiter> {
+        self.waiter.listed.fetch_sub(1, Ordering::Relaxed); // before the wake-up, which publishes it
+        self.waiter
+    }
+}
+
+/// Puts `waiting` into its place: those with the same target that came before are woken before.
+fn insert(list: &mut Vec<Waiting>, waiting: Waiting) {
+    let at = list.partition_point(|other| waiting.target < other.target);
+    list.insert(at, waiting);
+}
+
+fn wake_each(woken: Vec<Arc<Waiter>>) {
+    for waiter in woken {
+        // A waker is the application's code. If it panics, the others are woken all the same.
+        let _ = catch_unwind(AssertUnwindSafe(|| waiter.wake()));
     }
 }
 
@@ -282,6 +326,48 @@ mod tests {
         assert!(!is_woken(&waiter));
         waiters.wake_all();
         assert!(is_woken(&waiter));
+    }
+
+    #[test]
+    fn the_list_stays_sorted_whoever_comes_and_goes() {
+        let waiters = Waiters::default();
+        let added: Vec<_> = (0..200_i64).map(|number| (number * 77 % 100, Arc::new(Waiter::default()))).collect();
+        let nobody_else = Arc::new(Waiter::default());
+        for (target, waiter) in &added {
+            waiters.add(*target, waiter);
+            waiters.add_part(*target, &nobody_else);
+        }
+        nobody_else.expect(i64::MAX);
+        for reached in 0..100 {
+            added.iter().filter(|(target, _)| *target == reached + 3).for_each(|(_, waiter)| waiters.remove(waiter));
+            waiters.wake(reached);
+            assert!(waiters.list.lock().is_sorted_by(|far, near| near.target <= far.target));
+            let nearest = waiters.list.lock().iter().map(|waiting| waiting.target).min();
+            assert_eq!(waiters.nearest.load(Ordering::Relaxed), nearest.unwrap_or(NOBODY));
+        }
+        let (woken, removed): (Vec<_>, Vec<_>) = added.iter().partition(|(target, _)| *target < 3);
+        assert!(woken.iter().all(|(_, waiter)| is_woken(waiter)));
+        assert!(removed.iter().all(|(_, waiter)| !is_woken(waiter)));
+        waiters.remove(&nobody_else);
+        assert!(waiters.count() == 0 && Waiters::are_idle([&waiters; 2]));
+    }
+
+    #[test]
+    fn those_with_one_target_are_woken_in_their_order() {
+        struct Note(usize, Arc<Mutex<Vec<usize>>>);
+        impl std::task::Wake for Note {
+            fn wake(self: Arc<Self>) {
+                self.1.lock().push(self.0);
+            }
+        }
+        let (waiters, order) = (Waiters::default(), Arc::new(Mutex::new(Vec::new())));
+        for (number, target) in [7, 5, 7, 5, 7].into_iter().enumerate() {
+            let waiter = Arc::new(Waiter::default());
+            assert!(!waiter.poll(&Waker::from(Arc::new(Note(number, Arc::clone(&order))))));
+            waiters.add(target, &waiter);
+        }
+        waiters.wake(7);
+        assert_eq!(*order.lock(), [1, 3, 0, 2, 4]);
     }
 
     #[test]

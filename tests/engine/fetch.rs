@@ -1,8 +1,9 @@
 //! Fetching by offset.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use thalweg::{ErrorKind, FetchOptions, Partition, TopicConfig};
+use thalweg::{ErrorKind, FetchOptions, Offset, Partition, ProducerConfig, ProducerRecord, TopicConfig};
 
 use crate::support::{Store, all_values, fast, send_each, tp};
 
@@ -73,7 +74,7 @@ fn a_fetch_inside_a_batch_skips_what_lies_below() {
     let broker = store.open_with_topic(1, fast());
     let producer = crate::support::producer(&broker);
     for number in 0..10u8 {
-        producer.send(thalweg::ProducerRecord::new("t", &[number])).unwrap().detach();
+        producer.send(ProducerRecord::new("t", &[number])).unwrap().detach();
     }
     producer.flush().unwrap(); // one batch
     let partition = broker.partition(&tp(0)).unwrap();
@@ -107,4 +108,37 @@ fn only_bytes_of_the_records_are_shared() {
     let (_broker, partition) = partition_with_batches(&store, 1, fast());
     let records = partition.fetch(0, &FetchOptions::new()).unwrap().decode(true).unwrap();
     assert_eq!(records.share(&VALUE), None);
+}
+
+/// Larger and smaller than the distance of the index entries, which decides how a batch is looked up.
+#[test]
+fn one_batch_is_found_whatever_the_sizes_of_those_around_it() {
+    let sizes = |number: usize| [10_000, 10, 10, 5000, 3000, 20_000, 10, 9000][number * number / 3 % 8];
+    let store = Store::new();
+    let broker = store.open_with_topic(1, fast().internal_segment_bytes(256 << 10));
+    let producer = broker.producer(ProducerConfig::new().linger(Duration::from_secs(60))).unwrap();
+    let mut bases = Vec::new();
+    for number in 0..200 {
+        let base = bases.len() as Offset;
+        for _ in 0..1 + number % 4 {
+            bases.push(base);
+            producer.send(ProducerRecord::new("t", &vec![7; sizes(number) / 4])).unwrap().detach();
+        }
+        producer.flush().unwrap();
+    }
+    let check = |partition: &Partition| {
+        for (offset, base) in (0..).zip(&bases) {
+            let fetched = partition.fetch(offset, &FetchOptions::new().max_bytes(0)).unwrap();
+            let slices: Vec<_> = fetched.slices().collect();
+            assert_eq!(slices.len(), 1);
+            assert_eq!(slices[0][..8], base.to_be_bytes(), "the batch of {offset}");
+            let end = bases.iter().rposition(|other| other == base).unwrap() as Offset + 1;
+            assert_eq!(fetched.next_offset(), end, "nothing behind the batch of {offset}");
+        }
+    };
+    let name = tp(0);
+    check(&broker.partition(&name).unwrap());
+    drop(producer);
+    broker.close().unwrap();
+    check(&store.open().partition(&name).unwrap()); // by the index files
 }
