@@ -159,7 +159,8 @@ impl Consumer {
             self.take_partitions()?;
             self.auto_commit_if_due();
             self.resolve_positions();
-            let is_over = |until: Option<Instant>| until.is_some_and(|until| until <= self.engine.clock.instant());
+            let clock = Arc::clone(&self.engine.clock);
+            let is_over = |until: Option<Instant>| until.is_some_and(|until| until <= clock.instant());
             let is_last = is_over(self.fetch_until);
             let short = match fetcher::take(&mut self.subscription, &self.config, &mut self.failed, is_last) {
                 Taken::Records(records) => {
@@ -173,6 +174,10 @@ impl Consumer {
             };
             if let Some(error) = self.failed.take() {
                 return Err(error);
+            }
+            if short.is_some() {
+                // Here and not where it waits: a poll that has no time to wait counts as well.
+                self.time_the_fetch(is_last);
             }
             if is_over(deadline) {
                 return Ok(ConsumerRecords::default());
@@ -305,12 +310,19 @@ impl Consumer {
         if positions.is_empty() { Ok(()) } else { self.commit_positions(positions) }
     }
 
+    /// Begins the time for which records are held back, if it has not begun; with `is_over` there are none, and it begins
+    /// with the next one.
+    fn time_the_fetch(&mut self, is_over: bool) {
+        if is_over {
+            self.fetch_until = None;
+        } else if self.fetch_until.is_none() && self.config.get_fetch_min_bytes() > 1 {
+            self.fetch_until = self.engine.clock.instant().checked_add(self.config.get_fetch_max_wait());
+        }
+    }
+
     /// Waits until the missing bytes have come behind what was found, or for `deadline`, the end of `fetch.max.wait.ms`, the
     /// next automatic commit, a change of topics, or the close of the broker.
     fn wait_for_records(&mut self, deadline: Option<Instant>, Short { found, missing }: &Short) {
-        if self.fetch_until.is_none() && self.config.get_fetch_min_bytes() > 1 {
-            self.fetch_until = self.engine.clock.instant().checked_add(self.config.get_fetch_max_wait());
-        }
         let auto_commit = self.config.get_auto_commit().map(|_| self.auto_commit_at);
         let until = deadline.into_iter().chain(auto_commit).chain(self.fetch_until).min();
         // Where nothing will come any more there is nothing to wait for.

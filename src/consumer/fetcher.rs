@@ -11,6 +11,9 @@ use crate::sync::Arc;
 use crate::topic::{FetchOptions, Look, Partition};
 use crate::types::Offset;
 
+/// What a fetch found, by partition.
+type Found = Vec<(Arc<Partition>, Fetched)>;
+
 /// What came of a look for records.
 pub(super) enum Taken {
     /// Records for the caller of `poll`, or an error in `failed` that it has to know.
@@ -22,12 +25,13 @@ pub(super) enum Taken {
 /// What a look found that is not enough.
 pub(super) struct Short {
     /// By partition, where anything can be read.
-    pub(super) found: Vec<(Arc<Partition>, Fetched)>,
+    pub(super) found: Found,
     /// Bytes that are missing.
     pub(super) missing: usize,
 }
 
-/// Takes up to `max.poll.records` records, fetching where nothing is buffered; with `is_last`, however little there is.
+/// Takes up to `max.poll.records` records, fetching where nothing is buffered; with `is_last`, however little there is, but
+/// not nothing.
 /// `failed` gets the first error of a partition, for the poll that finds nothing else or for the next one; the partition's
 /// position stays, so that the error comes again until the application does something about it.
 pub(super) fn take(
@@ -59,6 +63,7 @@ fn fetch(
     let Some(front) = subscription.partitions.front() else { return Some(Short { found: Vec::new(), missing: 1 }) };
     let mut look = Look::new(&options, front.partition.fetch_limits());
     let mut found = Vec::with_capacity(subscription.partitions.len());
+    // Whether looking again finds something else, without a wait.
     let mut has_moved = false;
     let (mut first, mut last) = (VecDeque::with_capacity(subscription.partitions.len()), VecDeque::new());
     for mut state in subscription.partitions.drain(..) {
@@ -88,23 +93,18 @@ fn fetch(
     }
     first.append(&mut last);
     subscription.partitions = first;
-    let is_idle = !has_moved && found.iter().all(|(_, fetched)| fetched.is_empty());
-    // What asks for no bytes at all gets its answer at once, but a poll waits for records.
-    let missing = look.missing().or_else(|| is_idle.then_some(1));
-    if let Some(missing) = missing.filter(|_| !is_last) {
+    if let Some(missing) = look.missing().filter(|_| !is_last) {
         return Some(Short { found, missing });
+    }
+    if !has_moved && found.iter().all(|(_, fetched)| fetched.is_empty()) {
+        return Some(Short { found, missing: 1 }); // nothing is held back, and nothing is there: the first byte is waited for
     }
     fill(subscription, config, failed, found);
     None
 }
 
 /// Decodes what was fetched into the buffers of its partitions.
-fn fill(
-    subscription: &mut Subscription,
-    config: &ConsumerConfig,
-    failed: &mut Option<Error>,
-    found: Vec<(Arc<Partition>, Fetched)>,
-) {
+fn fill(subscription: &mut Subscription, config: &ConsumerConfig, failed: &mut Option<Error>, found: Found) {
     let mut found = found.into_iter().peekable();
     let (mut first, mut last) = (VecDeque::with_capacity(subscription.partitions.len()), VecDeque::new());
     for mut state in subscription.partitions.drain(..) {

@@ -25,8 +25,12 @@ struct State {
 #[derive(Debug)]
 struct Deadline {
     at: Instant,
-    waiter: Weak<Waiter>,
+    ticket: Weak<Ticket>,
 }
+
+/// A wait for a deadline: dropping it gives the deadline up. The waiter may wait again, for a later one.
+#[derive(Debug)]
+pub(super) struct Ticket(Arc<Waiter>);
 
 /// Least of `prune_at`.
 const PRUNE_MIN: usize = 64;
@@ -42,19 +46,22 @@ impl Deadlines {
         deadlines
     }
 
-    /// Has `waiter` woken at `at`, if it is still there.
-    pub(super) fn add(&self, at: Instant, waiter: &Arc<Waiter>) {
+    /// Has `waiter` woken at `at`, if the ticket is still there.
+    #[must_use = "dropping the ticket ends the wait"]
+    pub(super) fn add(&self, at: Instant, waiter: &Arc<Waiter>) -> Arc<Ticket> {
+        let ticket = Arc::new(Ticket(Arc::clone(waiter)));
         let mut state = self.state.lock();
         if state.heap.len() >= state.prune_at {
-            state.heap.retain(|Reverse(deadline)| deadline.waiter.strong_count() > 0);
+            state.heap.retain(|Reverse(deadline)| deadline.ticket.strong_count() > 0);
             state.prune_at = PRUNE_MIN.max(2 * state.heap.len());
         }
         let is_next = state.heap.peek().is_none_or(|Reverse(next)| at < next.at);
-        state.heap.push(Reverse(Deadline { at, waiter: Arc::downgrade(waiter) }));
+        state.heap.push(Reverse(Deadline { at, ticket: Arc::downgrade(&ticket) }));
         drop(state);
         if is_next {
             self.timer.wake_at(at);
         }
+        ticket
     }
 }
 
@@ -68,8 +75,8 @@ impl Task for Deadlines {
             }
             let due = state.heap.pop();
             drop(state);
-            if let Some(waiter) = due.and_then(|Reverse(due)| due.waiter.upgrade()) {
-                waiter.wake();
+            if let Some(ticket) = due.and_then(|Reverse(due)| due.ticket.upgrade()) {
+                ticket.0.wake();
             }
         }
     }
@@ -106,9 +113,9 @@ mod tests {
         let start = SystemClock.instant();
         let deadlines = Deadlines::new(&Arc::default());
         let (first, second) = (Arc::new(Waiter::default()), Arc::new(Waiter::default()));
-        deadlines.add(start + Duration::from_secs(20), &second);
-        deadlines.add(start + Duration::from_secs(10), &first);
-        deadlines.add(start + Duration::from_secs(5), &Arc::default()); // gone at once
+        let _second = deadlines.add(start + Duration::from_secs(20), &second);
+        let _first = deadlines.add(start + Duration::from_secs(10), &first);
+        drop(deadlines.add(start + Duration::from_secs(5), &second)); // given up at once
         let is_woken = |waiter: &Waiter| waiter.wait_until(Some(start));
         assert_eq!(deadlines.run(start + Duration::from_secs(9)), Some(start + Duration::from_secs(10)));
         assert!(!is_woken(&first) && !is_woken(&second));
@@ -121,8 +128,9 @@ mod tests {
     #[test]
     fn those_who_went_do_not_pile_up() {
         let (start, deadlines) = (SystemClock.instant(), Deadlines::new(&Arc::default()));
+        let waiter = Arc::default();
         for _ in 0..100_000 {
-            deadlines.add(start + Duration::from_hours(1), &Arc::default());
+            drop(deadlines.add(start + Duration::from_hours(1), &waiter)); // a fetcher that waits again and again
         }
         assert!(deadlines.state.lock().heap.len() < 1000);
     }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use super::deadlines::Ticket;
 use super::fetch::{Look, Parked};
 use super::fetch_options::FetchOptions;
 use super::partition::Partition;
@@ -29,10 +30,18 @@ pub struct FetchFuture {
 pub(super) struct Wait {
     /// When it ends, once it has begun; `None` in it is never.
     deadline: Option<Option<Instant>>,
+    /// While it waits.
     parked: Option<Parked<Arc<Partition>>>,
+    /// What has it woken in time, while it waits.
+    ticket: Option<Arc<Ticket>>,
 }
 
 impl Wait {
+    /// Whether it waits, or was woken and has not looked again.
+    pub(super) fn is_parked(&self) -> bool {
+        self.parked.is_some()
+    }
+
     /// Whether there is no reason yet to look (again). The task of `context` is woken when there is.
     pub(super) fn goes_on(&mut self, context: &Context<'_>, partition: &Partition) -> bool {
         let Some(parked) = &self.parked else { return false };
@@ -40,7 +49,7 @@ impl Wait {
         if !is_woken && !self.is_over(partition) {
             return true;
         }
-        self.parked = None;
+        (self.parked, self.ticket) = (None, None);
         false
     }
 
@@ -65,9 +74,8 @@ impl Wait {
             return Err(Error::illegal_state(reason).in_partition(partition.name()));
         };
         let begin = || partition.clock().instant().checked_add(options.max_wait);
-        if let Some(deadline) = *self.deadline.get_or_insert_with(begin) {
-            deadlines.add(deadline, parked.waiter());
-        }
+        let deadline = *self.deadline.get_or_insert_with(begin);
+        self.ticket = deadline.map(|deadline| deadlines.add(deadline, parked.waiter()));
         self.parked = Some(parked);
         Ok(())
     }

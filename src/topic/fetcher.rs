@@ -224,21 +224,35 @@ impl Future for FetcherFuture<'_> {
             return Poll::Ready(Vec::new());
         };
         loop {
+            let has_waited = wait.is_parked();
             if wait.goes_on(context, &first) {
                 return Poll::Pending;
             }
-            let is_over = wait.is_over(&first) || fetcher.options.max_wait.is_zero();
+            // A wake-up ends the wait that it met, whatever else ended it: it is not for the next one as well.
+            let is_woken = has_waited && fetcher.waiter.take_interruption();
+            let is_over = is_woken || wait.is_over(&first) || fetcher.options.max_wait.is_zero();
             let (mut answers, missing) = fetcher.look();
             let Some(missing) = missing.filter(|_| !is_over && !fetcher.waiter.take_interruption()) else {
                 return Poll::Ready(fetcher.served(answers));
             };
             let parked = fetcher.park(&answers, missing);
-            if let Err(error) = wait.park(&first, &fetcher.options, parked) {
-                if let Some(answer) = answers.first_mut() {
+            // Each partition has to tell when records come: one that cannot is enough.
+            let silent = fetcher.places.iter().position(|place| place.partition.fetch_limits().deadlines.is_none());
+            let silent = silent.unwrap_or(0);
+            let partition = fetcher.places.get(silent).map_or(&first, |place| &place.partition);
+            if let Err(error) = wait.park(partition, &fetcher.options, parked) {
+                if let Some(answer) = answers.get_mut(silent) {
                     *answer = Err(error);
                 }
                 return Poll::Ready(fetcher.served(answers));
             }
         }
+    }
+}
+
+impl Drop for FetcherFuture<'_> {
+    /// The fetcher lives on, and is not to keep the task.
+    fn drop(&mut self) {
+        self.fetcher.waiter.forget_task();
     }
 }

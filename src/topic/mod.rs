@@ -21,7 +21,11 @@ mod committer;
 mod deadlines;
 mod fetch;
 mod fetch_future;
+#[cfg(test)]
+mod fetch_lock_tests;
 mod fetch_options;
+#[cfg(test)]
+mod fetch_tests;
 mod fetcher;
 mod file_names;
 mod flusher;

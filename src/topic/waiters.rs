@@ -89,10 +89,20 @@ impl Waiter {
     /// Has `waker` called at the next wake-up, or returns `true` and takes the wake-up that came already.
     pub(crate) fn poll(&self, waker: &Waker) -> bool {
         let mut state = self.state.lock();
+        let mut former = None;
         if !state.woken && !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            state.waker = Some(waker.clone());
+            former = state.waker.replace(waker.clone());
         }
-        std::mem::take(&mut state.woken)
+        let is_woken = std::mem::take(&mut state.woken);
+        drop(state);
+        drop(former); // the last of a task, it may be, which may come back here
+        is_woken
+    }
+
+    /// Drops the waker that [`poll`](Waiter::poll) left.
+    pub(crate) fn forget_task(&self) {
+        let waker = self.state.lock().waker.take();
+        drop(waker); // the application's code, which may come back here
     }
 
     /// Begins to wait for `count` of something, to come in several places: see [`Waiters::add_part`].

@@ -1,12 +1,19 @@
 //! What the tests share.
 
+use std::future::Future;
 use std::path::Path;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
+use thalweg::simulation::{Background, SimulatedDisk};
 use thalweg::{
     AutoOffsetReset, Broker, BrokerConfig, Consumer, ConsumerConfig, Durability, Offset, Producer, ProducerConfig,
 };
-use thalweg::{ProducerRecord, ReadMode, ReadOnlyBroker, Result, TopicConfig, TopicPartition};
+use thalweg::{Partition, ProducerRecord, ReadMode, ReadOnlyBroker, Result, TopicConfig, TopicPartition};
 
 use crate::READ_MODE;
 
@@ -130,4 +137,115 @@ pub(crate) fn all_values(broker: &Broker) -> Vec<Vec<u8>> {
         offset = records.next_offset();
     }
     values
+}
+
+/// A broker in which nothing happens by itself: topics of the default durability show what was sent after
+/// [`show`](Simulated::show), and time passes when it is told to.
+pub(crate) struct Simulated {
+    pub(crate) broker: Broker,
+    pub(crate) disk: SimulatedDisk,
+    pub(crate) store: Store,
+}
+
+impl Simulated {
+    pub(crate) fn new(config: BrokerConfig) -> Self {
+        let (disk, store) = (SimulatedDisk::new(), Store::new());
+        Simulated { broker: disk.open_broker(store.dir.path(), config.read_mode(READ_MODE)).unwrap(), disk, store }
+    }
+
+    /// With topic `t`.
+    pub(crate) fn with_topic(partitions: i32, config: TopicConfig) -> Self {
+        let simulated = Simulated::new(BrokerConfig::new());
+        simulated.broker.create_topic("t", partitions, config).unwrap();
+        simulated
+    }
+
+    /// Moves the high watermarks to the log ends.
+    pub(crate) fn show(&self) {
+        Background::of(&self.broker).flush();
+    }
+
+    /// Lets time pass, and does what is due then.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.disk.clock().advance(time);
+        Background::of(&self.broker).run_timers();
+    }
+}
+
+/// Appends one batch of ten records that takes exactly `size` bytes, and does not wait for anything.
+pub(crate) fn send_batch(broker: &Broker, partition: i32, size: usize) {
+    const HEADER: usize = 61;
+    /// What a record takes beside a value of 64 bytes or more: two lengths of two bytes, and five fields of one.
+    const FRAME: usize = 9;
+    let share = (size - HEADER) / 10;
+    let last = size - HEADER - 9 * share;
+    let producer = broker.producer(ProducerConfig::new().batch_size(size).linger(Duration::from_secs(3600))).unwrap();
+    for len in std::iter::repeat_n(share, 9).chain([last]) {
+        let value = vec![7; len - FRAME];
+        producer.send(ProducerRecord::new("t", &value).partition(partition).timestamp(1000)).unwrap().detach();
+    }
+}
+
+/// What a task does when it is woken: nothing but to count.
+#[derive(Default)]
+pub(crate) struct Wakes(AtomicUsize);
+
+impl Wakes {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// Polls `future` once, for this task.
+    pub(crate) fn poll<F: Future + Unpin>(self: &Arc<Self>, future: &mut F) -> Poll<F::Output> {
+        Pin::new(future).poll(&mut Context::from_waker(&Waker::from(Arc::clone(self))))
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// What `poll` returned, which is to be ready.
+#[track_caller]
+pub(crate) fn ready<T>(poll: Poll<T>) -> T {
+    match poll {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("it waits"),
+    }
+}
+
+/// Runs a future on this thread.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// A fetch of `partition` that waits for ever, parked: it was polled once by the task that is returned.
+pub(crate) fn parked(
+    partition: &Arc<Partition>,
+    offset: Offset,
+    options: thalweg::FetchOptions,
+) -> (thalweg::FetchFuture, Arc<Wakes>) {
+    let (mut future, wakes) = (partition.fetch_async(offset, &options.max_wait(Duration::MAX)), Wakes::new());
+    assert!(wakes.poll(&mut future).is_pending(), "it is to wait");
+    assert_eq!(wakes.count(), 0);
+    (future, wakes)
 }

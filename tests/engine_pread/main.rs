@@ -22,6 +22,18 @@ mod corruption;
 mod damage;
 #[path = "../engine/fetch.rs"]
 mod fetch;
+#[path = "../engine/fetch_bad_input.rs"]
+mod fetch_bad_input;
+#[path = "../engine/fetch_consumer.rs"]
+mod fetch_consumer;
+#[path = "../engine/fetch_held.rs"]
+mod fetch_held;
+#[path = "../engine/fetch_many.rs"]
+mod fetch_many;
+#[path = "../engine/fetch_table.rs"]
+mod fetch_table;
+#[path = "../engine/fetch_tokio.rs"]
+mod fetch_tokio;
 #[path = "../engine/groups.rs"]
 mod groups;
 #[path = "../engine/hostile.rs"]
@@ -50,5 +62,7 @@ mod store_full;
 mod topics;
 #[path = "../engine/unfinished.rs"]
 mod unfinished;
+#[path = "../engine/waiting.rs"]
+mod waiting;
 #[path = "../engine/wakers.rs"]
 mod wakers;
