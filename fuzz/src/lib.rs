@@ -15,6 +15,8 @@ compile_error!("build this crate with RUSTFLAGS='--cfg fuzzing', or with cargo f
 #[cfg(fuzzing)]
 mod caches;
 #[cfg(fuzzing)]
+mod fetch;
+#[cfg(fuzzing)]
 mod files;
 #[cfg(fuzzing)]
 mod ops;
@@ -29,7 +31,7 @@ pub mod runner;
 
 #[cfg(fuzzing)]
 pub use {
-    caches::checkpoint, caches::index, files::files, ops::ops, recover::recover, thalweg::fuzzing::batch,
+    caches::checkpoint, caches::index, fetch::fetch, files::files, ops::ops, recover::recover, thalweg::fuzzing::batch,
     thalweg::fuzzing::offsets,
 };
 
@@ -38,9 +40,10 @@ pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
 #[cfg(fuzzing)]
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("batch", batch),
     ("checkpoint", checkpoint),
+    ("fetch", fetch),
     ("files", files),
     ("index", index),
     ("offsets", offsets),

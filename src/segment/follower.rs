@@ -2,12 +2,13 @@
 
 use std::io;
 
+use super::end::End;
 use super::headers::before_damage;
 use super::indexes::{Indexer, Indexes};
 use super::names::SegmentFile;
 use super::reader::SegmentReader;
 use super::scan::{ScanOffsets, announces_batch, scan_whole};
-use super::segment::{End, Segment, SegmentPlace};
+use super::segment::{Segment, SegmentPlace};
 use crate::sync::Arc;
 use crate::sys::{FollowedFile, SyncPoint};
 use crate::types::FilePos;

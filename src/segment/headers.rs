@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::segment::End;
+use super::end::End;
 use crate::record::{BatchHeader, HEADER_LEN, Malformed};
 use crate::sys::FileBytes;
 use crate::types::FilePos;

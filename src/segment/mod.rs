@@ -29,6 +29,7 @@
 //! The `.log` file may end in a torn batch, in zeros, or short, and zeros may follow each of them; [`scan()`] finds
 //! the last batch that holds. Index files may be missing or short.
 
+mod end;
 mod entry_list;
 mod follower;
 mod headers;
@@ -41,6 +42,7 @@ mod scan;
 mod segment;
 mod time_index;
 
+pub(crate) use end::End;
 pub(crate) use follower::SegmentFollower;
 pub(crate) use headers::{DamageAt, ReadFailure};
 pub(crate) use indexes::{Indexer, Indexes};
@@ -49,4 +51,4 @@ pub(crate) use reader::{Readers, SegmentReader, bad_offsets, follows};
 pub(crate) use scan::{
     Damage, Scan, ScanOffsets, announces_batch, data_end, find_batch_behind, holds_batch_behind, scan, scan_whole,
 };
-pub(crate) use segment::{End, Room, Segment, SegmentPlace, SegmentWriter};
+pub(crate) use segment::{Room, Segment, SegmentPlace, SegmentWriter};

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::io;
 use std::ops::Range;
 
+use super::end::End;
 use super::headers::{DamageAt, Headers, ReadFailure, before_damage};
 use super::indexes::{Indexer, Indexes};
 use super::names::SegmentFile;
 use super::offset_index::{IndexEntry, OffsetIndex};
-use super::segment::{End, SegmentPlace};
+use super::segment::SegmentPlace;
 use super::time_index::TimeIndex;
 use crate::record::{Batch, BatchHeader, HEADER_LEN, Malformed};
 use crate::sync::{Arc, Mutex, OnceLock};

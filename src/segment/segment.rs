@@ -3,11 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::end::{AtomicEnd, End};
 use super::indexes::{Indexer, Indexes};
 use super::names::{SegmentFile, segment_path};
 use super::reader::{Readers, SegmentReader};
 use crate::record::Batch;
-use crate::sync::{Arc, ArcSwapOption, AtomicBool, AtomicU64, CachePadded, Mutex, Ordering, Weak};
+use crate::sync::{Arc, ArcSwapOption, AtomicBool, CachePadded, Mutex, Ordering, Weak};
 use crate::sys::{
     AppendFile, Disk, Evict, Eviction, FileBytes, OpenFiles, OpenMode, SyncPoint, WriteFailure, replace_with_copy,
 };
@@ -99,15 +100,6 @@ pub(crate) struct Room {
     pub(crate) preallocate: bool,
     /// Whether the topic promises more than that records survive the process.
     pub(crate) promises: bool,
-}
-
-/// A place between two batches: the offset that comes next, and the position where it will be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct End {
-    /// The offset after the last batch before this place.
-    pub(crate) offset: Offset,
-    /// Bytes before this place.
-    pub(crate) file_pos: FilePos,
 }
 
 impl Segment {
@@ -463,31 +455,4 @@ impl SegmentPlace {
             let _ = created.and_then(|file| file.write_at(&content, 0));
         }
     }
-}
-
-/// An [`End`] in one word, so that offset and position always belong together: the offset, minus the segment's base,
-/// above the position. Both only grow, hence so does the word.
-#[derive(Debug)]
-pub(super) struct AtomicEnd(AtomicU64);
-
-impl AtomicEnd {
-    fn new(base: Offset, end: End) -> Self {
-        AtomicEnd(AtomicU64::new(pack(base, end)))
-    }
-
-    /// Release: whoever loads the new end sees the bytes and index entries before it.
-    pub(super) fn raise(&self, base: Offset, end: End) {
-        self.0.fetch_max(pack(base, end), Ordering::Release);
-    }
-
-    fn load(&self, base: Offset) -> End {
-        let word = self.0.load(Ordering::Acquire);
-        End { offset: base + (word >> 32) as Offset, file_pos: word as FilePos }
-    }
-}
-
-/// The next segment of a log that others wrote can begin further away than a word holds: what lies in between is a gap.
-fn pack(base: Offset, end: End) -> u64 {
-    let relative = (end.offset - base).clamp(0, Offset::from(u32::MAX)) as u64;
-    (relative << 32) | u64::from(end.file_pos)
 }

@@ -103,8 +103,10 @@ impl<P: Borrow<Partition>> Parked<P> {
                 None => waiters.add_for_all(waiter),
             }
         }
-        let came = places.iter().fold(0_i64, |came, place| came.saturating_add(place.came()));
-        if missing <= came || places.iter().any(Place::has_news) {
+        // What came meanwhile is taken note of as if it came now, not only compared with what is missing: it has to count
+        // with what comes later elsewhere.
+        places.iter().for_each(Place::take_note);
+        if places.iter().any(Place::has_news) {
             waiter.wake();
         }
         Parked { waiter: Arc::clone(waiter), partitions: places.into_iter().map(|place| place.partition).collect() }
@@ -137,10 +139,12 @@ impl<P: Borrow<Partition>> Place<P> {
         Place { partition, offset: found.offset(), from }
     }
 
-    /// Bytes that came since the look.
-    fn came(&self) -> i64 {
-        let end = self.partition.borrow().opened().map(|log| log.visible_end().position);
-        end.zip(self.from).map_or(0, |(end, from)| (end - from).max(0))
+    /// Does what an append would do now.
+    fn take_note(&self) {
+        let partition = self.partition.borrow();
+        if let Some(log) = partition.opened().filter(|_| self.from.is_some()) {
+            partition.fetches().wake(log.visible_end().position);
+        }
     }
 
     /// Whether something else happened than that bytes came.
@@ -248,3 +252,66 @@ impl Partition {
 
 /// Time between two looks at a log that another process writes.
 const LOOK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Broker;
+    use crate::config::TopicConfig;
+    use crate::record::BatchBuilder;
+    use crate::types::{Compression, Durability, TopicPartition};
+
+    /// Bytes of one batch of [`append`].
+    const BATCH: usize = 100;
+
+    fn partitions() -> (tempfile::TempDir, Broker, [Arc<Partition>; 2]) {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = Broker::open(dir.path()).unwrap();
+        broker.create_topic("t", 2, TopicConfig::new().durability(Durability::Os)).unwrap();
+        let partitions = [0, 1].map(|number| broker.partition(&TopicPartition::new("t", number)).unwrap());
+        (dir, broker, partitions)
+    }
+
+    fn append(partition: &Arc<Partition>) {
+        let mut builder = BatchBuilder::new();
+        builder.push(1000, None, Some(&[7; 32]), std::iter::empty());
+        let batch = builder.finish(Compression::None, None).unwrap();
+        assert_eq!(batch.len(), BATCH);
+        partition.append(batch, Durability::Os, false).unwrap();
+        partition.wake_waiters();
+    }
+
+    #[test]
+    fn what_comes_between_the_look_and_the_registration_counts_with_what_comes_later() {
+        let (_dir, _broker, partitions) = partitions();
+        let look = partitions.each_ref().map(|partition| partition.fetch(0, &FetchOptions::new()).unwrap());
+        append(&partitions[0]);
+        let waiter = Arc::new(Waiter::default());
+        let found = partitions.each_ref().into_iter().map(|partition| partition.as_ref()).zip(look.iter().map(Some));
+        let parked = Parked::new(&waiter, found, 2 * BATCH);
+        let is_woken = || waiter.wait_until(Some(partitions[0].clock().instant()));
+        assert!(!is_woken(), "half of it is there");
+        append(&partitions[1]);
+        assert!(is_woken(), "all of it is there");
+        append(&partitions[1]);
+        assert!(!is_woken(), "once");
+        drop(parked);
+    }
+
+    #[test]
+    fn who_waits_for_no_bytes_of_a_partition_is_told_that_it_failed() {
+        let (_dir, _broker, partitions) = partitions();
+        let [full, empty] = &partitions;
+        append(full);
+        append(full);
+        let options = FetchOptions::new().max_partition_bytes(BATCH);
+        let look = partitions.each_ref().map(|partition| partition.fetch(0, &options).unwrap());
+        assert_eq!(look[0].stop(), Stop::Budget);
+        let waiter = Arc::new(Waiter::default());
+        let parked = Parked::new(&waiter, [(&**full, Some(&look[0])), (&**empty, Some(&look[1]))], BATCH);
+        full.log().unwrap().fail(crate::error::Error::storage("the disk of this test"));
+        full.wake_waiters(); // as after an append that fails
+        assert!(waiter.wait_until(Some(full.clock().instant())));
+        drop(parked);
+    }
+}

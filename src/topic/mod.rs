@@ -44,6 +44,8 @@ mod topic_name;
 mod topic_place;
 mod topics;
 mod waiters;
+#[cfg(test)]
+mod waiters_tests;
 
 pub(crate) use deadlines::Deadlines;
 pub(crate) use fetch::{FetchLimits, Look, Parked};

@@ -4,6 +4,8 @@
 //! then [`wake`](Waiters::wake). A fence on each side puts the two stores before the two loads, so at least one side
 //! sees the other. While nobody waits for what was reached, `wake` is one load.
 //!
+//! `tests/loom` runs this file in every interleaving.
+//!
 //! No lock is held while somebody is woken: a waker is the application's code, and may come back here.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -140,6 +142,9 @@ struct Waiting {
 /// The nearest target while there is none.
 const NOBODY: i64 = i64::MAX;
 
+/// The target of who waits for no number. Not [`NOBODY`]: lists with somebody in them [are not idle](Waiters::are_idle).
+const NEVER: i64 = NOBODY - 1;
+
 impl Default for Waiters {
     fn default() -> Self {
         Waiters { nearest: AtomicI64::new(NOBODY), list: Mutex::new(Vec::new()) }
@@ -153,17 +158,19 @@ impl Waiters {
     }
 
     /// Has what comes from `from` on counted as a part of what `waiter` [expects](Waiter::expect), which is woken when all
-    /// has come, here or elsewhere. Check once more after the last of these calls, then wait.
+    /// has come, here or elsewhere. [Wake](Waiters::wake) with the number as it is after this call, in each of the places, then
+    /// wait: what came before the call nobody else would count.
     pub(crate) fn add_part(&self, from: i64, waiter: &Arc<Waiter>) {
         self.push(Waiting { target: from.saturating_add(1), is_part: true, waiter: Arc::clone(waiter) });
     }
 
     /// Has `waiter` woken by [`wake_all`](Waiters::wake_all) only.
     pub(crate) fn add_for_all(&self, waiter: &Arc<Waiter>) {
-        self.add(NOBODY, waiter);
+        self.add(NEVER, waiter);
     }
 
-    fn push(&self, waiting: Waiting) {
+    fn push(&self, mut waiting: Waiting) {
+        waiting.target = waiting.target.min(NEVER);
         let mut list = self.list.lock();
         waiting.waiter.listed.fetch_add(1, Ordering::Relaxed);
         insert(&mut list, waiting);
@@ -246,6 +253,14 @@ impl Waiters {
         self.list.lock()
     }
 
+    /// Whether the list is in order, and its nearest target known.
+    #[cfg(test)]
+    pub(crate) fn is_in_order(&self) -> bool {
+        let list = self.list.lock();
+        let nearest = list.iter().map(|waiting| waiting.target).min().unwrap_or(NOBODY);
+        list.is_sorted_by(|far, near| near.target <= far.target) && self.nearest.load(Ordering::Relaxed) == nearest
+    }
+
     /// Number of additions that were not undone.
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
@@ -271,160 +286,5 @@ fn wake_each(woken: Vec<Arc<Waiter>>) {
     for waiter in woken {
         // A waker is the application's code. If it panics, the others are woken all the same.
         let _ = catch_unwind(AssertUnwindSafe(|| waiter.wake()));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sync::AtomicI64;
-    use std::time::Duration;
-
-    #[test]
-    fn only_those_are_woken_whose_target_is_reached() {
-        let waiters = Waiters::default();
-        let (near, far) = (Arc::new(Waiter::default()), Arc::new(Waiter::default()));
-        waiters.add(5, &near);
-        waiters.add(9, &far);
-        waiters.wake(4);
-        assert_eq!(waiters.count(), 2);
-        waiters.wake(6);
-        assert!(is_woken(&near));
-        assert!(!is_woken(&far));
-        waiters.wake_all();
-        assert!(is_woken(&far));
-        assert!(Waiters::are_idle([&waiters; 2]));
-    }
-
-    #[test]
-    fn a_removed_waiter_is_not_woken() {
-        let waiters = Waiters::default();
-        let waiter = Arc::new(Waiter::default());
-        waiters.add(1, &waiter);
-        waiters.add(2, &waiter);
-        waiters.remove(&waiter);
-        waiters.wake_all();
-        assert!(!is_woken(&waiter));
-    }
-
-    #[test]
-    fn parts_are_counted_together_and_wake_once() {
-        let (a, b) = (Waiters::default(), Waiters::default());
-        let waiter = Arc::new(Waiter::default());
-        waiter.expect(100);
-        a.add_part(1000, &waiter);
-        b.add_part(50, &waiter);
-        a.wake(1000); // nothing came
-        b.wake(40); // the reader stands before what can be seen
-        a.wake(1060);
-        a.wake(1060);
-        b.wake(89);
-        assert!(!is_woken(&waiter));
-        b.wake(90);
-        assert!(is_woken(&waiter));
-        a.wake(2000);
-        assert!(!is_woken(&waiter), "once");
-        assert_eq!((a.count(), b.count()), (1, 0));
-    }
-
-    #[test]
-    fn who_waits_for_everybody_is_woken_with_all_only() {
-        let waiters = Waiters::default();
-        let waiter = Arc::new(Waiter::default());
-        waiters.add_for_all(&waiter);
-        waiters.wake(i64::MAX - 1);
-        assert!(!is_woken(&waiter));
-        waiters.wake_all();
-        assert!(is_woken(&waiter));
-    }
-
-    #[test]
-    fn the_list_stays_sorted_whoever_comes_and_goes() {
-        let waiters = Waiters::default();
-        let added: Vec<_> = (0..200_i64).map(|number| (number * 77 % 100, Arc::new(Waiter::default()))).collect();
-        let nobody_else = Arc::new(Waiter::default());
-        for (target, waiter) in &added {
-            waiters.add(*target, waiter);
-            waiters.add_part(*target, &nobody_else);
-        }
-        nobody_else.expect(i64::MAX);
-        for reached in 0..100 {
-            added.iter().filter(|(target, _)| *target == reached + 3).for_each(|(_, waiter)| waiters.remove(waiter));
-            waiters.wake(reached);
-            assert!(waiters.list.lock().is_sorted_by(|far, near| near.target <= far.target));
-            let nearest = waiters.list.lock().iter().map(|waiting| waiting.target).min();
-            assert_eq!(waiters.nearest.load(Ordering::Relaxed), nearest.unwrap_or(NOBODY));
-        }
-        let (woken, removed): (Vec<_>, Vec<_>) = added.iter().partition(|(target, _)| *target < 3);
-        assert!(woken.iter().all(|(_, waiter)| is_woken(waiter)));
-        assert!(removed.iter().all(|(_, waiter)| !is_woken(waiter)));
-        waiters.remove(&nobody_else);
-        assert!(waiters.count() == 0 && Waiters::are_idle([&waiters; 2]));
-    }
-
-    #[test]
-    fn those_with_one_target_are_woken_in_their_order() {
-        struct Note(usize, Arc<Mutex<Vec<usize>>>);
-        impl std::task::Wake for Note {
-            fn wake(self: Arc<Self>) {
-                self.1.lock().push(self.0);
-            }
-        }
-        let (waiters, order) = (Waiters::default(), Arc::new(Mutex::new(Vec::new())));
-        for (number, target) in [7, 5, 7, 5, 7].into_iter().enumerate() {
-            let waiter = Arc::new(Waiter::default());
-            assert!(!waiter.poll(&Waker::from(Arc::new(Note(number, Arc::clone(&order))))));
-            waiters.add(target, &waiter);
-        }
-        waiters.wake(7);
-        assert_eq!(*order.lock(), [1, 3, 0, 2, 4]);
-    }
-
-    #[test]
-    fn an_interruption_is_told_once() {
-        let waiter = Waiter::default();
-        waiter.interrupt();
-        assert!(is_woken(&waiter) && waiter.take_interruption() && !waiter.take_interruption());
-        waiter.wake();
-        assert!(is_woken(&waiter) && !waiter.take_interruption());
-    }
-
-    /// Two threads in a game of catch: each round ends only when the wake-up arrives.
-    #[test]
-    fn no_wake_up_is_lost() {
-        const ROUNDS: i64 = 100_000;
-        let (waiters, end) = (Waiters::default(), AtomicI64::new(0));
-        let seen = AtomicI64::new(0);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for round in 0..ROUNDS {
-                    while seen.load(Ordering::Acquire) < round {
-                        std::hint::spin_loop();
-                    }
-                    end.store(round + 1, Ordering::Release);
-                    waiters.wake(round + 1);
-                }
-            });
-            let waiter = Arc::new(Waiter::default());
-            for round in 0..ROUNDS {
-                if end.load(Ordering::Acquire) <= round {
-                    waiters.add(round + 1, &waiter);
-                    if end.load(Ordering::Acquire) <= round {
-                        assert!(waiter.wait_until(Some(deadline(Duration::from_secs(60)))), "lost in round {round}");
-                    }
-                    waiters.remove(&waiter);
-                }
-                seen.store(round + 1, Ordering::Release);
-            }
-        });
-    }
-
-    fn is_woken(waiter: &Waiter) -> bool {
-        waiter.wait_until(Some(deadline(Duration::ZERO)))
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a bound for a test that would otherwise hang")]
-    fn deadline(after: Duration) -> Instant {
-        Instant::now() + after
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thalweg::simulation::SimulatedDisk;
-use thalweg::{BrokerConfig, ErrorKind, FetchOptions, Fetcher, IsolationLevel, Offset, ReadOnlyBroker};
+use thalweg::{BrokerConfig, ErrorKind, FetchOptions, Fetcher, IsolationLevel, Offset};
 
 use crate::support::{Simulated, Store, Wakes, fast, ready, send_batch, tp};
 

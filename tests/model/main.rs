@@ -2,7 +2,7 @@
 //!
 //! | variable | default | |
 //! |---|---|---|
-//! | `PROPTEST_CASES` | 150 | scripts that shrink when they fail |
+//! | `PROPTEST_CASES` | 150, of fetches 300 | scripts that shrink when they fail |
 //! | `THALWEG_SOAK_SECONDS` | 2 | how long longer scripts run |
 //! | `THALWEG_SOAK_SEED` | | the one script that failed |
 //!
@@ -12,6 +12,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test that fails should fail at once and say where")]
 #![expect(unreachable_pub, reason = "the fuzz crate includes the runner")]
 
+mod fetches;
 mod found;
 mod properties;
 mod runner;

@@ -14,6 +14,8 @@
 //! | `produce`, `fetch`, `consume`, `remove`, `reopen` | the ops |
 //! | `input`, `directory` | decisions out of bytes, data directories |
 //!
+//! What fetches return and how they wait has a model and scripts of its own: `fetches`.
+//!
 //! A new op: a variant in `op`, how it comes out of bytes in `decode`, what it does in `run::step`, and in the property
 //! test how it is generated.
 
@@ -21,6 +23,7 @@ mod consume;
 pub mod decode;
 pub mod directory;
 mod fetch;
+pub mod fetches;
 pub mod input;
 mod log;
 mod loss;
