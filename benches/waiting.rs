@@ -10,7 +10,8 @@
 //! - `append`: what an append costs while nobody waits, and while many wait for more.
 //!
 //! Bare is: the same `pwrite` of as many bytes, the new end stored under a lock, and a wake-up through the condition
-//! variable (`bare`) or the thread's token (`bare, future`) which who waits is parked at.
+//! variable (`bare`) or the thread's token (`bare, future`) which who waits is parked at; at the former with a deadline, as
+//! every fetch has one: to set a timer and take it back costs a part of a wake-up.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should say so")]
 #![expect(clippy::print_stdout, reason = "the result of the benchmark")]
@@ -79,6 +80,9 @@ impl Scale {
 const FULL: Scale = Scale { rounds: 31, wake_ups: 400, appends: 2000 };
 const TINY: Scale = Scale { rounds: 1, wake_ups: 10, appends: 20 };
 
+/// Longer than anybody waits.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
 /// Those who wait for more than what comes.
 const CROWD: usize = 1000;
 
@@ -89,7 +93,7 @@ fn woken(dir: &Path, name: &str, scale: &Scale, appender: Appender) -> Vec<Targe
     let bare = Bare::new(&dir.join("bare"), alone.batch_len());
     let bare_future = BareFuture::new(&dir.join("bare future"), alone.batch_len());
 
-    let options = &FetchOptions::new().max_wait(Duration::from_secs(60));
+    let options = &FetchOptions::new().max_wait(MAX_WAIT);
     let fetched = |log: &Log| {
         let begin = log.end();
         let fetch = |round: usize| drop(log.partition.fetch(begin + round as Offset, options).unwrap());
@@ -215,10 +219,11 @@ impl Bare {
     fn waits(&self) -> impl Fn(usize) + Sync {
         let begin = *self.end.lock();
         move |round| {
+            let deadline = Instant::now() + MAX_WAIT;
             let reached = begin + (round * self.batch.len()) as u64;
             let mut end = self.end.lock();
             while *end <= reached {
-                self.moved.wait(&mut end);
+                assert!(!self.moved.wait_until(&mut end, deadline).timed_out());
             }
         }
     }

@@ -129,12 +129,16 @@ pub enum ErrorKind {
         /// Kafka's number of the codec.
         codec: u8,
     },
-    /// The offset is not in the log. The valid range is `log_start..=log_end`.
+    /// The offset is not in the log. The valid range is `log_start..=log_end`; for deleting records, up to the high watermark.
+    /// One that lies below it is of records that are gone. One above it has never been, or a power cut took the end of the
+    /// log.
     OffsetOutOfRange {
         /// The offset asked for.
         requested: Offset,
         /// The first offset there is.
         log_start: Offset,
+        /// End (exclusive) of what can be read.
+        high_watermark: Offset,
         /// The offset that the next record will get.
         log_end: Offset,
     },
@@ -391,8 +395,10 @@ impl fmt::Display for ErrorKind {
             ErrorKind::UnsupportedCompression { codec } => {
                 write!(f, "this build cannot inflate compression codec {codec}")
             }
-            ErrorKind::OffsetOutOfRange { requested, log_start, log_end } => {
-                write!(f, "offset {requested} is not in the log, which has {log_start} to {log_end}")
+            ErrorKind::OffsetOutOfRange { requested, log_start, high_watermark, log_end } => {
+                let side = if requested < log_start { "below the log start" } else { "above the log end" };
+                write!(f, "offset {requested} is {side}: the log has {log_start} to {log_end}")?;
+                if high_watermark == log_end { Ok(()) } else { write!(f, ", of which {high_watermark} can be read") }
             }
             ErrorKind::NoOffsetForPartition { partitions } => {
                 f.write_str("no committed offset and auto.offset.reset is none, for")?;

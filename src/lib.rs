@@ -34,7 +34,8 @@
 //! - [`Producer`] sends [`ProducerRecord`]s; each gives an [`Ack`] that resolves when the promise of its topic's
 //!   [`Durability`] holds.
 //! - [`Consumer`] polls [`ConsumerRecords`] as a member of a group or from partitions of its choice, and commits.
-//! - [`Partition`] reads by offset, without group and position. Keys and values are slices of the mapped log.
+//! - [`Partition`] reads by offset, without group and position; [`Fetcher`] reads several at a time. Both wait for records if
+//!   they are asked to, as a blocking call or as a future. Keys and values are slices of the mapped log.
 //! - [`ReadOnlyBroker`] reads a directory that another process has open.
 //! - [`Broker::checkpoint`] makes a backup while the directory is in use. [`verify`], [`dump()`] and [`repair`] are for one
 //!   that nobody has open.
@@ -47,6 +48,7 @@
 //! is turned off. Damage in one partition keeps no other from opening, and [`RecoveryReport`] says what was found and
 //! cut; damage that no crash explains is dealt with as [`OnCorruption`] says.
 //!
+//! [`manual::fetch`] says what a fetch returns, when its wait is over, and how to keep it from stalling anybody.
 //! [`manual::durability`] numbers the promises, names the tests that defend them, and says what an application sees and has
 //! to do when something fails.
 //!

@@ -104,6 +104,27 @@ fn scan(partition: &Partition, max_bytes: usize) -> Seen {
     seen
 }
 
+/// As [`scan`], batch by batch.
+fn scan_batches(partition: &Partition, max_bytes: usize) -> Seen {
+    let options = FetchOptions::new().max_bytes(max_bytes);
+    let (end, mut offset) = (partition.high_watermark().unwrap(), partition.log_start().unwrap());
+    let mut seen = Seen::default();
+    while offset < end {
+        let fetched = partition.fetch(offset, &options).unwrap();
+        seen.fetches += 1;
+        let mut batches = fetched.batches(true);
+        while let Some(records) = batches.next_batch().unwrap() {
+            for record in records {
+                seen.records += 1;
+                seen.bytes += record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len);
+                seen.headers += record.headers().filter(|header| header.value() == Some(b"value")).count();
+            }
+        }
+        offset = batches.next_offset();
+    }
+    seen
+}
+
 struct Topic {
     _dir: tempfile::TempDir,
     _broker: Broker,
@@ -156,6 +177,8 @@ fn plain_batches_are_read_without_an_allocation() {
             }
         });
         assert_eq!(allocated, NOTHING, "in fetches of {max_bytes} bytes");
+        let allocated = allocated_by(|| assert_eq!(scan_batches(&topic.partition, max_bytes).records, RECORDS));
+        assert_eq!(allocated, NOTHING, "batch by batch, in fetches of {max_bytes} bytes");
     }
     assert!(fetches > 3000, "{fetches}");
 }
@@ -205,6 +228,13 @@ fn compressed_batches_are_inflated_into_memory_that_comes_back() {
             assert!(allocated.times <= 2 * seen.fetches, "{compression}: {allocated:?} in {} fetches", seen.fetches);
             assert!(allocated.times < RECORDS / 100, "{compression}: {allocated:?}");
             assert!(allocated.bytes < seen.bytes / 100, "{compression}: {allocated:?}, inflated {}", seen.bytes);
+            let mut in_batches = Seen::default();
+            let allocated = allocated_by(|| in_batches = scan_batches(&topic.partition, max_bytes));
+            assert_eq!(Seen { fetches: seen.fetches, ..in_batches }, seen);
+            assert!(
+                allocated.times <= seen.fetches && allocated.bytes < seen.bytes / 100,
+                "{compression}: {allocated:?}"
+            );
         }
     }
 }
@@ -235,7 +265,7 @@ fn thousands_of_small_bombs_in_one_fetch_meet_a_limit() {
     const SIZE: usize = 32 << 10;
     for compression in codecs() {
         let topic = bombs(compression, 2000, SIZE);
-        let fetched = topic.partition.fetch(0, &FetchOptions::new().max_bytes(8 << 20)).unwrap();
+        let fetched = topic.partition.fetch(0, &FetchOptions::new().max_partition_bytes(8 << 20)).unwrap();
         assert_eq!(fetched.next_offset(), 2000, "{compression}: one fetch has them all");
         let mut decoded = None;
         let allocated = allocated_by(|| decoded = Some(fetched.decode(true).unwrap()));

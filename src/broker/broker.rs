@@ -11,7 +11,7 @@ use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::Coordinator;
 use crate::log::Usage;
-use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 use crate::sys::{Disk, OpenFiles, RealDisk, Reserve};
 use crate::topic::{
     CheckpointReport, Deadlines, FetchLimits, Flusher, Partition, RecoveryReport, Timer, TopicDescription, TopicPlace,
@@ -140,6 +140,7 @@ impl Broker {
                 bytes_max: config.get_fetch_max_bytes(),
                 crosses_segments: config.get_fetch_cross_segments(),
                 deadlines: Some(Deadlines::new(&timer)),
+                positions_above_end: AtomicU64::new(0),
             }),
         };
         let (topics, mut recovery) = Topics::open(place, directory.clean)?;
@@ -256,6 +257,7 @@ impl Broker {
         self.engine.topics.usage().wake_all(); // those who wait for room
         self.engine.timer.run_now(&*self.engine.clock); // producers hand over what they hold
         let closed = self.engine.topics.close();
+        self.engine.topics.close_files();
         drop(threads);
         closed?;
         // With a partition that did not open, or is damaged, the next open has to look at everything again.

@@ -6,7 +6,7 @@ use super::directory::check_is_data_directory;
 use crate::clock::{Clock, SystemClock};
 use crate::config::BrokerConfig;
 use crate::error::{Error, Result};
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicU64};
 use crate::sys::{Disk, OpenFiles, RealDisk};
 use crate::topic::{FetchLimits, Flusher, Partition, TopicDescription, TopicPlace};
 use crate::types::TopicPartition;
@@ -57,7 +57,8 @@ impl ReadOnlyBroker {
     }
 
     /// As [`open`](ReadOnlyBroker::open), with a configuration, of which what is about reading counts:
-    /// [`read_mode`](BrokerConfig::read_mode), [`max_mapped_segments`](BrokerConfig::max_mapped_segments) and
+    /// [`read_mode`](BrokerConfig::read_mode), [`fetch_max_bytes`](BrokerConfig::fetch_max_bytes),
+    /// [`fetch_cross_segments`](BrokerConfig::fetch_cross_segments), [`max_mapped_segments`](BrokerConfig::max_mapped_segments) and
     /// [`max_open_files`](BrokerConfig::max_open_files). The owner has its own.
     ///
     /// # Errors
@@ -81,9 +82,10 @@ impl ReadOnlyBroker {
             clock,
             flusher: Arc::new(Flusher::default()),
             fetch_limits: Arc::new(FetchLimits {
-                bytes_max: BrokerConfig::new().get_fetch_max_bytes(),
-                crosses_segments: true,
+                bytes_max: config.get_fetch_max_bytes(),
+                crosses_segments: config.get_fetch_cross_segments(),
                 deadlines: None,
+                positions_above_end: AtomicU64::new(0),
             }),
         };
         Ok(ReadOnlyBroker { place })

@@ -34,6 +34,9 @@ pub struct BrokerStats {
     pub mapped_segments: usize,
     /// Open handles of files that are written to, bounded by `max.open.files`: not those that are open for reading only.
     pub open_files: usize,
+    /// Positions of consumers that were above the end of their log, and were reset: what they had read is gone, or they were
+    /// told to begin where nothing is. More than none after a crash means that a power cut took the end of a log.
+    pub positions_above_log_end: u64,
     /// How many files are synced together; `None` in a simulation, where that is one after the other.
     pub sync_method: Option<SyncMethod>,
     /// Panics on the background threads, each of which ended what the thread was at and not the thread. More than none is
@@ -53,6 +56,7 @@ impl Broker {
             pinned_bytes: pinned.bytes,
             oldest_pin: pinned.oldest,
             open_files: engine.topics.open_handles(),
+            positions_above_log_end: engine.topics.positions_above_end(),
             sync_method: engine.topics.sync_method().map(|(method, _)| method),
             background_panics: engine.topics.flusher().committer.panics.count() + engine.timer.panics.count(),
             ..BrokerStats::default()

@@ -139,12 +139,20 @@ fn options(config: &ConsumerConfig) -> FetchOptions {
 
 /// Moves a position that is not in the log to where the policy says, with the range that the fetch saw.
 fn reset(state: &mut PartitionState, policy: AutoOffsetReset, error: Error) -> Result<()> {
-    let ErrorKind::OffsetOutOfRange { log_start, .. } = *error.kind() else { return Err(error) };
-    match policy {
-        AutoOffsetReset::Earliest => state.seek(log_start),
-        AutoOffsetReset::Latest => state.seek(state.partition.high_watermark()?),
+    let ErrorKind::OffsetOutOfRange { requested, log_start, high_watermark, log_end } = *error.kind() else {
+        return Err(error);
+    };
+    let to = match policy {
+        AutoOffsetReset::Earliest => log_start,
+        AutoOffsetReset::Latest => high_watermark,
         AutoOffsetReset::None => return Err(error),
+    };
+    if log_end < requested {
+        // The application has seen records that are not there any more, or was told to begin where nothing is.
+        tracing::warn!(partition = %state.partition.name(), requested, log_end, to, "a position above the log end is reset");
+        state.partition.fetch_limits().note_position_above_end();
     }
+    state.seek(to);
     Ok(())
 }
 

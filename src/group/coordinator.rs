@@ -178,10 +178,11 @@ impl Coordinator {
             let bytes = batch.finish(Compression::None, None).map_err(|malformed| {
                 Error::illegal_argument(format!("the offsets do not fit into one batch: {malformed}"))
             })?;
-            let appended = append(partition, bytes, &records, &mut machine)?;
+            let appended = append(partition, bytes, &records, &mut machine);
             (records, appended)
         };
-        partition.wake_waiters();
+        partition.wake_waiters(); // also where the log has failed
+        let appended = appended?;
         let durable = make_durable(partition, appended.end);
         let mut machine = self.machine.lock();
         for (record, offset) in records.into_iter().zip(appended.base_offset..) {

@@ -57,9 +57,9 @@ impl<'a> BatchCheck<'a> {
         BatchCheck { fetched, check_crcs, expected: None }
     }
 
-    /// Checks the next batch.
-    pub(super) fn check(&self, batch: &Batch<'_>) -> Result<Shown, Unreadable> {
-        let shown = self.check_header(batch)?;
+    /// Checks the next batch, which is followed by the rest of its slice and then by the slice of a number.
+    pub(super) fn check(&self, batch: &Batch<'_>, behind: (&[u8], usize)) -> Result<Shown, Unreadable> {
+        let shown = self.check_header(batch, behind)?;
         if shown == Shown::Plain {
             batch.check_records(batch.records_bytes())?;
         }
@@ -67,7 +67,10 @@ impl<'a> BatchCheck<'a> {
     }
 
     /// As [`check`](BatchCheck::check), without a look at the records.
-    pub(super) fn check_header(&self, batch: &Batch<'_>) -> Result<Shown, Unreadable> {
+    pub(super) fn check_header(&self, batch: &Batch<'_>, behind: (&[u8], usize)) -> Result<Shown, Unreadable> {
+        if self.reaches_too_far(batch, behind) {
+            return Err(bad_offsets(batch).into());
+        }
         let follows = self.expected.is_none_or(|expected| follows(batch, expected, self.fetched.gaps_below()));
         if !follows || batch.last_offset() < self.fetched.offset() {
             return Err(bad_offsets(batch).into());
@@ -84,6 +87,30 @@ impl<'a> BatchCheck<'a> {
             _ if batch.is_control() => Ok(Shown::Nothing),
             Compression::None => Ok(Shown::Plain),
             compression => Ok(Shown::Compressed(compression)),
+        }
+    }
+
+    /// Whether a batch says that it ends behind what can be seen; or, where there may be gaps, behind the beginning of what
+    /// follows: no checksum covers its base offset, so it may lie where a gap seems to be, and who goes on where it says that
+    /// it ends passes over records. Where there are no gaps the batch before tells its base.
+    fn reaches_too_far(&self, batch: &Batch<'_>, (rest, next): (&[u8], usize)) -> bool {
+        let end = batch.next_offset();
+        if self.fetched.high_watermark() < end {
+            return true;
+        }
+        let may_leave_gap = batch.base_offset() < self.fetched.gaps_below();
+        may_leave_gap && self.begin_of(rest, next).is_some_and(|begin| begin < end)
+    }
+
+    #[cold]
+    fn begin_of(&self, rest: &[u8], next: usize) -> Option<Offset> {
+        let begin = |bytes| Batch::first(bytes).ok().flatten().map(|batch: Batch<'_>| batch.base_offset());
+        if !rest.is_empty() {
+            return begin(rest);
+        }
+        match self.fetched.parts().get(next) {
+            Some(slice) => begin(slice.bytes()),
+            None => self.fetched.behind(),
         }
     }
 

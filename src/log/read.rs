@@ -32,6 +32,10 @@ pub struct Fetched {
     gaps_below: Offset,
     /// Why there is not more.
     stop: Stop,
+    /// Where the batch or the segment behind the slices begins, if that was looked at.
+    behind: Option<Offset>,
+    /// Where what can be seen ends, or where the reader is if that is further on, in bytes: see [`View::position`].
+    position: i64,
     /// What is to be passed over, if only committed records are to be shown and there may be others.
     pub(super) transactions: Option<Arc<Transactions>>,
 }
@@ -91,6 +95,11 @@ impl Fetched {
     /// Why there is not more.
     pub(crate) fn stop(&self) -> Stop {
         self.stop
+    }
+
+    /// Where a reader waits that has found no more, in bytes.
+    pub(crate) fn position(&self) -> i64 {
+        self.position
     }
 
     /// The offset that was asked for.
@@ -160,6 +169,11 @@ impl Fetched {
         &self.slices
     }
 
+    /// Where what lies behind the slices begins, if that is known.
+    pub(super) fn behind(&self) -> Option<Offset> {
+        self.behind
+    }
+
     /// Below it there may be gaps in the offsets.
     pub(super) fn gaps_below(&self) -> Offset {
         self.gaps_below
@@ -218,9 +232,12 @@ impl Log {
     pub(super) fn fetch_in(&self, view: &View, offset: Offset, budget: FetchBudget) -> Result<Fetched> {
         let (end_base, end) = view.high_watermark();
         let end_offset = end.offset;
-        let (log_start, log_end) = (self.log_start(), self.at_least_damaged(view.log_end()));
+        let log_start = self.log_start();
+        // The view is older than the start: what was rolled and removed in between is not in it.
+        let log_end = self.at_least_damaged(view.log_end()).max(log_start);
         if offset < log_start || log_end < offset {
-            let kind = ErrorKind::OffsetOutOfRange { requested: offset, log_start, log_end };
+            let high_watermark = self.at_least_damaged(end_offset).max(log_start);
+            let kind = ErrorKind::OffsetOutOfRange { requested: offset, log_start, high_watermark, log_end };
             return Err(Error::new(kind).in_partition(self.partition()));
         }
         if let Some(damaged) = self.damaged.iter().find(|damaged| (damaged.from..damaged.to).contains(&offset)) {
@@ -231,13 +248,18 @@ impl Log {
             slices: Pieces::new(),
             offset,
             next_offset: offset,
-            high_watermark: self.at_least_damaged(end.offset),
+            high_watermark: self.at_least_damaged(end.offset).max(log_start),
             log_start,
             gaps_below: self.place.gaps_below,
             stop: Stop::End,
+            behind: None,
+            position: view.position(end_base, end.file_pos),
             transactions: None,
             inflated_max: self.inflated_max(),
         };
+        if end_offset < offset {
+            fetched.position = self.position_of(view, offset).unwrap_or(fetched.position);
+        }
         if end_offset <= offset {
             return Ok(fetched); // there is nothing yet
         }
@@ -247,6 +269,9 @@ impl Log {
             let end = if segment.base() == end_base { end } else { segment.visible() };
             let at_least_one = budget.at_least_one && fetched.slices.is_empty();
             let taken = self.take(segment, &mut fetched, &mut left, at_least_one, end);
+            if matches!(taken, Ok(Stop::End)) {
+                fetched.behind = segments.peek().map(|next| next.base());
+            }
             let whole = match taken {
                 Ok(Stop::End) if fetched.next_offset < end_offset => match segments.peek().map(|next| next.base()) {
                     Some(next) => match self.damage_between(fetched.next_offset, next) {
@@ -318,8 +343,8 @@ impl Log {
     ) -> std::result::Result<Stop, Unreadable> {
         let reader = segment.reader().map_err(Unreadable::Io)?;
         let offset = fetched.next_offset;
-        let found = reader.find(offset, end).map_err(|failure| Unreadable::of(failure, offset))?;
-        let Some((from, first)) = found else {
+        let found = reader.find_vouched(offset, end).map_err(|failure| Unreadable::of(failure, offset))?;
+        let Some((from, first, is_vouched)) = found else {
             return Ok(Stop::End); // everything from the offset on was compacted away here
         };
         if first.size() > *left && !at_least_one {
@@ -327,13 +352,17 @@ impl Log {
         }
         let limit = (*left).max(first.size());
         let to = reader.boundary((from, &first), limit, end).map_err(Unreadable::Io)?;
+        fetched.behind = None;
         let taken = (to.file_pos - from) as usize;
-        let stop = if to.file_pos < end.file_pos && limit - taken < HEADER_LEN {
+        let stop = if to.file_pos < end.file_pos && is_vouched && taken == first.size() && limit - taken < HEADER_LEN {
             Stop::Budget // whatever comes next, which need not be touched
         } else {
             match reader.headers(end).at(to.file_pos) {
                 Ok(None) => Stop::End,
-                Ok(Some(_)) => Stop::Budget,
+                Ok(Some(next)) => {
+                    fetched.behind = Some(next.base_offset());
+                    Stop::Budget
+                }
                 Err(_) => Stop::Damage,
             }
         };
@@ -347,6 +376,7 @@ impl Log {
     #[cold]
     pub(super) fn unreadable(&self, segment: &Segment, asked_for: Offset, unreadable: Unreadable) -> Error {
         let error = match unreadable {
+            Unreadable::Io(_) if self.place.open_files.is_closed() => Error::new(ErrorKind::Closed),
             Unreadable::Io(error) => Error::io("read the segment", &segment.path(), error),
             Unreadable::Corrupt(offset, file_pos, reason) => {
                 Error::new(ErrorKind::CorruptRecord { offset: offset.max(asked_for), reason })

@@ -51,13 +51,12 @@ pub struct RecordBatches<'a> {
 }
 
 /// The records of one batch.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BatchRecords<'a> {
     records: RecordIter<'a>,
     /// Offset of the last record, or what comes before the first.
     previous: Offset,
-    /// The last offset that the batch may have.
-    last: Offset,
+    batch: Batch<'a>,
     /// What lies behind the batch: brought near, a record's worth for each record.
     behind: &'a [u8],
     malformed: &'a Cell<Option<Malformed>>,
@@ -92,13 +91,17 @@ impl<'a> RecordBatches<'a> {
             Some(inflater) if is_compressed => (inflater.out.as_slice(), &[][..]),
             _ => (batch.records_bytes(), behind),
         };
-        let mut records = RecordIter::new(batch, area);
-        let mut previous = batch.base_offset() - 1;
+        let mut records = BatchRecords {
+            records: RecordIter::new(batch, area),
+            previous: batch.base_offset() - 1,
+            batch,
+            behind,
+            malformed: &self.malformed,
+        };
         if self.check.is_first() {
-            previous = skip_below(&mut records, self.check.fetched.offset()).unwrap_or(previous);
+            records.skip_below(self.check.fetched.offset());
         }
-        let malformed = &self.malformed;
-        Ok(Some(BatchRecords { records, previous, last: batch.last_offset(), behind, malformed }))
+        Ok(Some(records))
     }
 
     /// Goes behind the batch that was lent.
@@ -129,7 +132,9 @@ impl<'a> RecordBatches<'a> {
                 Ok(None) => return Err(self.error(slice, Malformed::SizeBeyondEnd.into())),
                 Err(malformed) => return Err(self.error(slice, malformed.into())),
             };
-            let shown = self.check.check_header(&batch).map_err(|unreadable| self.error(slice, unreadable))?;
+            let behind = bytes.get(batch.size()..).unwrap_or_default();
+            let shown = self.check.check_header(&batch, (behind, self.slice + 1));
+            let shown = shown.map_err(|unreadable| self.error(slice, unreadable))?;
             if let Shown::Compressed(compression) = shown {
                 let inflater = self.inflater.get_or_insert_with(take_inflater);
                 inflater.out.clear();
@@ -137,7 +142,7 @@ impl<'a> RecordBatches<'a> {
                 inflated.map_err(|malformed| self.error(slice, malformed.into()))?;
             }
             self.lent = Some((batch.size(), batch.next_offset()));
-            return Ok(Some((batch, shown, bytes.get(batch.size()..).unwrap_or_default())));
+            return Ok(Some((batch, shown, behind)));
         }
         Ok(None)
     }
@@ -152,17 +157,6 @@ impl<'a> RecordBatches<'a> {
     fn error(&self, slice: &Slice, unreadable: Unreadable) -> Error {
         self.check.error(slice, self.position, unreadable)
     }
-}
-
-/// Batches are fetched whole. Returns the offset of the last record that was passed over.
-#[cold]
-fn skip_below(records: &mut RecordIter<'_>, offset: Offset) -> Option<Offset> {
-    let (mut ahead, mut last) = (records.clone(), None);
-    while let Some(record) = ahead.next().filter(|record| record.offset() < offset) {
-        records.clone_from(&ahead);
-        last = Some(record.offset());
-    }
-    last
 }
 
 impl Drop for RecordBatches<'_> {
@@ -180,13 +174,27 @@ impl std::fmt::Debug for RecordBatches<'_> {
 }
 
 impl BatchRecords<'_> {
+    /// Passes over records below `offset`: batches are fetched whole.
+    #[cold]
+    fn skip_below(&mut self, offset: Offset) {
+        let mut ahead = self.clone();
+        while ahead.next().is_some_and(|record| record.offset() < offset) {
+            self.clone_from(&ahead);
+        }
+    }
+
     /// What comes next is not a record of this batch, or its records do not end where the batch does.
     #[cold]
+    #[inline(never)]
     fn fail(&mut self) {
-        self.malformed.set(Some(self.records.fault()));
+        let checked = self.batch.check_records(self.records.area());
+        self.malformed.set(checked.err().or(Some(Malformed::BadRecord { index: 0 })));
         self.records = RecordIter::empty();
     }
 }
+
+/// Most bytes that are brought near for a record: a large one is looked at for as long as that takes.
+const NEAR_MAX: usize = 4096;
 
 impl<'a> Iterator for BatchRecords<'a> {
     type Item = Record<'a>;
@@ -195,9 +203,14 @@ impl<'a> Iterator for BatchRecords<'a> {
     fn next(&mut self) -> Option<Record<'a>> {
         let from = self.records.position();
         match self.records.next() {
-            Some(record) if self.previous < record.offset() && record.offset() <= self.last && record.has_headers() => {
+            Some(record)
+                if self.previous < record.offset()
+                    && record.offset() <= self.batch.last_offset()
+                    && record.has_headers() =>
+            {
                 self.previous = record.offset();
-                prefetch(self.behind.get(from..from + record.size()).unwrap_or_default());
+                let len = record.size().min(NEAR_MAX);
+                prefetch(self.behind.get(from..from + len).unwrap_or_default());
                 Some(record)
             }
             None if self.records.is_at_end() => None,
@@ -220,3 +233,7 @@ impl Fetched {
         RecordBatches::new(self, check_crcs)
     }
 }
+
+#[cfg(test)]
+#[path = "record_batches_tests.rs"]
+mod record_batches_tests;

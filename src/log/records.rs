@@ -251,8 +251,8 @@ impl<'a> Decode<'a> {
     }
 
     pub(super) fn run(mut self) -> Result<Records> {
-        for slice in self.check.fetched.parts().iter() {
-            if let Err((position, unreadable)) = self.decode_slice(slice) {
+        for (number, slice) in self.check.fetched.parts().iter().enumerate() {
+            if let Err((position, unreadable)) = self.decode_slice(slice, number + 1) {
                 // What comes before is given out; fetched again from there on, the damage comes first.
                 if self.check.is_first() {
                     return Err(self.check.error(slice, position, unreadable));
@@ -265,11 +265,13 @@ impl<'a> Decode<'a> {
         Ok(self.records)
     }
 
-    fn decode_slice(&mut self, slice: &Slice) -> std::result::Result<(), (usize, Unreadable)> {
+    /// Decodes a slice, which is followed by the one of the number `next`.
+    fn decode_slice(&mut self, slice: &Slice, next: usize) -> std::result::Result<(), (usize, Unreadable)> {
         let mut batches = Batches::new(slice.bytes());
         for (index, batch) in batches.by_ref().enumerate() {
             let (position, batch) = batch.map_err(|(position, malformed)| (position, malformed.into()))?;
-            let shown = self.check.check(&batch).and_then(|shown| {
+            let rest = slice.bytes().get(position + batch.size()..).unwrap_or_default();
+            let shown = self.check.check(&batch, (rest, next)).and_then(|shown| {
                 if let Shown::Compressed(compression) = shown {
                     self.inflate(&batch, compression)?;
                 }

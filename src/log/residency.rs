@@ -39,12 +39,14 @@ impl Log {
     fn visible_from(&self, offset: Offset) -> Result<Vec<(Arc<Segment>, End)>> {
         self.refresh()?;
         let view = self.view.load();
-        let (log_start, log_end) = (self.log_start(), self.at_least_damaged(view.log_end()));
+        let log_start = self.log_start();
+        let log_end = self.at_least_damaged(view.log_end()).max(log_start);
+        let (end_base, end) = view.high_watermark();
         if offset < log_start || log_end < offset {
-            let kind = ErrorKind::OffsetOutOfRange { requested: offset, log_start, log_end };
+            let high_watermark = self.at_least_damaged(end.offset).max(log_start);
+            let kind = ErrorKind::OffsetOutOfRange { requested: offset, log_start, high_watermark, log_end };
             return Err(Error::new(kind).in_partition(self.partition()));
         }
-        let (end_base, end) = view.high_watermark();
         if end.offset <= offset {
             return Ok(Vec::new());
         }

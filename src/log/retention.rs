@@ -51,8 +51,8 @@ impl Log {
         let _removing = self.begin_removing()?;
         let high_watermark = self.high_watermark();
         if before < 0 || high_watermark < before {
-            let (requested, log_start) = (before, self.log_start());
-            let kind = ErrorKind::OffsetOutOfRange { requested, log_start, log_end: high_watermark };
+            let (log_start, log_end) = (self.log_start(), self.log_end());
+            let kind = ErrorKind::OffsetOutOfRange { requested: before, log_start, high_watermark, log_end };
             return Err(Error::new(kind).in_partition(self.partition()));
         }
         self.move_start(before)?;

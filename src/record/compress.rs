@@ -89,6 +89,10 @@ impl Inflater {
     ///
     /// `BadCompression` if the codec cannot read it, `TooLarge` if it holds more than `limit` bytes,
     /// `UnsupportedCompression` if this build has no such codec.
+    #[cfg_attr(
+        not(any(feature = "gzip", feature = "lz4", feature = "snappy", feature = "zstd")),
+        expect(unused_variables, reason = "there is no codec")
+    )]
     pub(crate) fn inflate(&mut self, compression: Compression, input: &[u8], limit: usize) -> Result<(), Malformed> {
         let before = self.out.len;
         let result = match compression {

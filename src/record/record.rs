@@ -259,14 +259,9 @@ impl<'a> RecordIter<'a> {
         self.left == 0 && self.position == self.area.len()
     }
 
-    /// What is wrong where the next record cannot be read, or should not be there.
-    #[cold]
-    pub(crate) fn fault(&self) -> Malformed {
-        match self.area.len() - self.position {
-            0 => Malformed::MissingRecords { found: 0, count: i32::try_from(self.left).unwrap_or(i32::MAX) },
-            rest if self.left == 0 => Malformed::TrailingBytes(rest),
-            _ => Malformed::BadRecord { index: 0 },
-        }
+    /// All bytes of the records.
+    pub(crate) fn area(&self) -> &'a [u8] {
+        self.area
     }
 
     /// Number of records still to come.

@@ -54,6 +54,13 @@ impl OffsetIndex {
         self.before(self.entries.partition_point(0, self.entries.len(), |entry| file_pos_of(entry) <= file_pos))
     }
 
+    /// The first entry whose batch begins at or behind `file_pos`.
+    pub(super) fn entry_from(&self, file_pos: FilePos) -> Option<IndexEntry> {
+        let before = self.entries.partition_point(0, self.entries.len(), |entry| file_pos_of(entry) < file_pos);
+        let entry = self.entries.get(before)?;
+        Some(IndexEntry { relative_offset: offset_of(entry), file_pos: file_pos_of(entry) })
+    }
+
     /// The last entry.
     pub(super) fn last(&self) -> Option<IndexEntry> {
         self.before(self.entries.len())

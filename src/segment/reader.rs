@@ -39,6 +39,7 @@ const LARGE: FilePos = 16 << 20;
 impl Drop for SegmentReader {
     fn drop(&mut self) {
         if self.bytes.is_mapped() && self.bytes.capacity() >= LARGE {
+            // Ours goes in a moment, before the other thread has come to it.
             self.place.open_files.garbage.throw(Arc::clone(&self.bytes));
         }
     }
@@ -113,6 +114,21 @@ impl SegmentReader {
         self.bytes(file_pos..file_pos.saturating_add(header.size() as FilePos))
     }
 
+    /// As [`find`](SegmentReader::find), and whether an entry of the index has the offset at which the batch ends.
+    #[inline]
+    pub(crate) fn find_vouched(
+        &self,
+        offset: Offset,
+        end: End,
+    ) -> Result<Option<(FilePos, BatchHeader, bool)>, ReadFailure> {
+        let index = &self.indexes()?.offsets;
+        let relative = offset.saturating_sub(self.base()).clamp(0, Offset::from(i32::MAX)) as u32;
+        if let Some((file_pos, batch)) = self.found_by(index.lookup(relative), offset, &mut self.headers(end))? {
+            return Ok(Some((file_pos, batch, true)));
+        }
+        Ok(self.find_by(index, offset, end)?.map(|(file_pos, batch)| (file_pos, batch, false)))
+    }
+
     /// The first batch before `end` that holds `offset` or a larger one: its position and its header.
     ///
     /// A base offset that is not the one to which the batch before leads is damage: checksums do not cover it. Such a
@@ -128,11 +144,8 @@ impl SegmentReader {
         end: End,
     ) -> Result<Option<(FilePos, BatchHeader)>, ReadFailure> {
         let relative = offset.saturating_sub(self.base()).clamp(0, Offset::from(i32::MAX)) as u32;
-        let (below, above) = index.lookup(relative);
+        let (below, _) = index.lookup(relative);
         let mut headers = self.headers(end);
-        if let Some(found) = self.found_by((below, above), offset, &mut headers)? {
-            return Ok(Some(found));
-        }
         // A batch that is not visible yet can have an entry already: then the one before it leads there.
         let entry = below.filter(|entry| entry.file_pos < end.file_pos);
         let entry = entry.or_else(|| index.entry_before(end.file_pos.checked_sub(1)?));
@@ -142,8 +155,8 @@ impl SegmentReader {
         let mut astray = None;
         while let Some(batch) = headers.at(file_pos)? {
             let follows = follows(batch, expected, self.place.gaps_below);
-            let next =
-                if follows { batch.next_offset() } else { expected + Offset::from(batch.last_offset_delta()) + 1 };
+            let behind = expected.saturating_add(Offset::from(batch.last_offset_delta())).saturating_add(1);
+            let next = if follows { batch.next_offset() } else { behind };
             if offset < next {
                 let found = Some((file_pos, *batch));
                 return if follows {
@@ -177,7 +190,7 @@ impl SegmentReader {
         if between / 2 < self.place.index_interval {
             return Ok(None);
         }
-        let named = self.base() + Offset::from(above.relative_offset);
+        let named = self.base().saturating_add(Offset::from(above.relative_offset));
         let batch = before_damage(headers.at(above.file_pos))?;
         let batch = batch.filter(|batch| batch.last_offset() == named && batch.base_offset() <= offset);
         Ok(batch.filter(|_| offset <= named).map(|batch| (above.file_pos, *batch)))
@@ -228,15 +241,21 @@ impl SegmentReader {
         Ok(left)
     }
 
-    /// Where `len` bytes from `offset` on are, as far as the index tells, and how many of them lie behind `end`.
+    /// Where the next `len` bytes from `offset` on are at most, as far as the index tells, with the batch that holds the
+    /// offset as a whole; and how many of them lie behind `end`.
+    ///
+    /// The batch begins between the entries below and above the offset, and ends before the next entry behind that.
     fn span(&self, indexes: &Indexes, offset: Offset, len: usize, end: End) -> (Range<FilePos>, usize) {
         let relative = offset.saturating_sub(self.base()).clamp(0, Offset::from(i32::MAX)) as u32;
-        let (entry, _) = indexes.offsets.lookup(relative);
-        let entry = entry.filter(|entry| entry.file_pos < end.file_pos);
-        let (from, walk) = (entry.map_or(0, |entry| entry.file_pos), self.place.index_interval);
-        let len_max = FilePos::try_from(len).unwrap_or(FilePos::MAX);
-        let to = from.saturating_add(walk).saturating_add(len_max).min(end.file_pos);
-        (from..to, len.saturating_sub((to - from).saturating_sub(walk) as usize))
+        let (below, above) = indexes.offsets.lookup(relative);
+        let seen = |entry: Option<IndexEntry>| entry.filter(|entry| entry.file_pos < end.file_pos);
+        let from = seen(below).map_or(0, |entry| entry.file_pos);
+        let latest = seen(above).map_or(end.file_pos, |entry| entry.file_pos);
+        let wanted = latest.saturating_add(FilePos::try_from(len).unwrap_or(FilePos::MAX).max(1));
+        let to = seen(indexes.offsets.entry_from(wanted)).map_or(end.file_pos, |entry| entry.file_pos);
+        // The header behind it is looked at as well.
+        let to = to.saturating_add(HEADER_LEN as FilePos).min(end.file_pos);
+        (from..to, if wanted <= end.file_pos { 0 } else { len.saturating_sub((end.file_pos - latest) as usize) })
     }
 
     /// Has the system read ahead, from `from` to `to` or the end of what was written. Returns where that ends.
@@ -257,7 +276,7 @@ impl SegmentReader {
     fn checked(&self, entry: Option<IndexEntry>, headers: &mut Headers<'_>) -> io::Result<Option<End>> {
         let Some(entry) = entry else { return Ok(None) };
         let batch = before_damage(headers.at(entry.file_pos))?;
-        let named = self.base() + Offset::from(entry.relative_offset);
+        let named = self.base().saturating_add(Offset::from(entry.relative_offset));
         let batch = batch.filter(|batch| batch.last_offset() == named);
         Ok(batch.map(|batch| End { offset: batch.base_offset(), file_pos: entry.file_pos }))
     }
@@ -457,6 +476,9 @@ impl SegmentReader {
         let mut content = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
         let read = file.read_at(&mut content, 0)?;
         content.truncate(read);
+        if self.place.open_files.is_closed() {
+            return Err(io::ErrorKind::NotFound.into()); // it may be another broker's: the batches tell as much
+        }
         Ok(content)
     }
 }
@@ -470,3 +492,7 @@ pub(crate) fn follows(batch: &BatchHeader, expected: Offset, gaps_below: Offset)
 pub(crate) fn bad_offsets(batch: &BatchHeader) -> Malformed {
     Malformed::BadOffsets { base_offset: batch.base_offset(), last_offset_delta: batch.last_offset_delta() }
 }
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod reader_tests;

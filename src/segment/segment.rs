@@ -208,6 +208,9 @@ impl Segment {
         }
         let end = self.written();
         let file = self.place.disk.open(&self.path(), OpenMode::Read)?;
+        if self.place.open_files.is_closed() {
+            return Err(io::ErrorKind::NotFound.into()); // what was opened may be another broker's
+        }
         let bytes = Arc::new(FileBytes::of_whole(self.place.open_files.read_mode, file, end.file_pos)?);
         let reader = Arc::new(SegmentReader::new(self.place.clone(), files.readers(), bytes, end, None));
         self.reader.store(Some(Arc::clone(&reader)));

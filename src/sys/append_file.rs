@@ -179,6 +179,7 @@ impl AppendFile {
                 Err(_) => WriteFailure::Torn(error),
             });
         }
+        self.handle.dirty.store(true, Ordering::Release); // and behind it: a sync may have begun in between
         self.bytes.publish(end);
         tail.file_end = tail.file_end.max(u64::from(end));
         tail.appended += u64::from(end - start);
@@ -269,6 +270,10 @@ impl AppendFile {
 fn sync_failed_before() -> io::Error {
     io::Error::other("an earlier sync of the file failed")
 }
+
+#[cfg(test)]
+#[path = "append_file_tests.rs"]
+mod append_file_tests;
 
 #[cfg(test)]
 mod tests {

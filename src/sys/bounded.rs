@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use super::garbage::Garbage;
-use crate::sync::{Arc, Mutex, Weak};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
 use crate::types::ReadMode;
 
 /// Something that can be given up and had again.
@@ -74,6 +74,9 @@ pub(crate) struct OpenFiles {
     pub(crate) maps: Bounded,
     /// Takes down large maps that nobody uses any more.
     pub(crate) garbage: Garbage,
+    /// Whether nothing is opened any more: the names may be those of other files. Set once, before the lock of the
+    /// directory goes.
+    closed: AtomicBool,
 }
 
 impl OpenFiles {
@@ -90,7 +93,17 @@ impl OpenFiles {
             ReadMode::Pread => maps_max.min(handles_max),
         };
         let (handles, maps) = (Bounded::new(handles_max), Bounded::new(maps_max));
-        Arc::new(OpenFiles { read_mode, handles, maps, garbage: Garbage::default() })
+        Arc::new(OpenFiles { read_mode, handles, maps, garbage: Garbage::default(), closed: AtomicBool::new(false) })
+    }
+
+    /// Lets nothing be opened by name any more. What is open stays.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether nothing is to be opened any more. Asked once more after a file was opened: then its name was still its own.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
     }
 
     /// A quarter of the file handles that this process may have (16 to 4096): the rest is the application's.
@@ -104,7 +117,6 @@ impl OpenFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::{AtomicBool, Ordering};
 
     #[derive(Debug, Default)]
     struct Thing {

@@ -39,7 +39,7 @@ impl Handle {
             return Ok(Arc::clone(file));
         }
         let opened = self.disk.open(&self.path, OpenMode::Write)?;
-        if self.retired.load(Ordering::Acquire) {
+        if self.retired.load(Ordering::Acquire) || self.open_files.is_closed() {
             return Err(io::ErrorKind::NotFound.into()); // what was opened may be another file
         }
         *file = Some(Arc::clone(&opened));
@@ -80,8 +80,10 @@ impl Evict for Handle {
             return Eviction::Keep;
         }
         match self.file.try_lock() {
+            // What is under way with it may be a write that no sync covers yet.
+            Some(file) if file.as_ref().is_some_and(|file| Arc::strong_count(file) > 1) => Eviction::Keep,
             Some(mut file) => {
-                *file = None; // closed when the operation ends that has it
+                *file = None;
                 Eviction::Forget
             }
             None => Eviction::Keep,

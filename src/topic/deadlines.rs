@@ -76,7 +76,7 @@ impl Task for Deadlines {
             let due = state.heap.pop();
             drop(state);
             if let Some(ticket) = due.and_then(|Reverse(due)| due.ticket.upgrade()) {
-                ticket.0.wake();
+                ticket.0.wake_among_others();
             }
         }
     }
@@ -101,6 +101,10 @@ impl Ord for Deadline {
         self.at.cmp(&other.at)
     }
 }
+
+#[cfg(test)]
+#[path = "deadlines_tests.rs"]
+mod deadlines_tests;
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use super::partition::Partition;
 use super::waiters::Waiter;
 use crate::error::Result;
 use crate::log::{FetchBudget, Fetched, Stop};
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::types::Offset;
 
 /// What the fetches of a broker have in common.
@@ -21,6 +21,15 @@ pub(crate) struct FetchLimits {
     pub(crate) crosses_segments: bool,
     /// Ends the wait of futures; `None` where there is no thread for it.
     pub(crate) deadlines: Option<Arc<Deadlines>>,
+    /// Positions above a log end that were reset. Raised by consumers; for people who look at the numbers.
+    pub(crate) positions_above_end: AtomicU64,
+}
+
+impl FetchLimits {
+    /// A position that was above the log end is another one now.
+    pub(crate) fn note_position_above_end(&self) {
+        self.positions_above_end.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// One look at the partitions of a fetch, in their order.
@@ -134,8 +143,7 @@ struct Place<P> {
 impl<P: Borrow<Partition>> Place<P> {
     fn new(partition: P, found: Option<&Fetched>) -> Self {
         let Some(found) = found else { return Place { partition, offset: Offset::MAX, from: None } };
-        let log = partition.borrow().opened().filter(|_| found.stop() == Stop::End);
-        let from = log.map(|log| log.position_of(found.offset()) + found.len() as i64); // less than a log can hold
+        let from = Some(found.position()).filter(|_| found.stop() == Stop::End);
         Place { partition, offset: found.offset(), from }
     }
 

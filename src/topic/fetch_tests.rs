@@ -130,3 +130,47 @@ fn what_comes_before_the_place_in_the_list_wakes_at_once() {
         drop(parked);
     }
 }
+
+/// A device that fails once while a fetch begins to wait: the fetch fails, or it waits for what is missing and no more.
+#[test]
+fn a_read_that_fails_while_a_fetch_begins_to_wait_makes_it_wait_for_no_more_than_it_needs() {
+    use crate::broker::Background;
+    use crate::clock::SystemClock;
+    use crate::config::BrokerConfig;
+    use crate::sys::FaultyDisk;
+    use crate::types::ReadMode;
+    let mut wrong = Vec::new();
+    for reads in 0..40 {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let config = TopicConfig::new().durability(Durability::Os).internal_segment_bytes(300);
+        {
+            let broker = Broker::open(&path).unwrap();
+            broker.create_topic("t", 1, config).unwrap();
+            let partition = broker.partition(&TopicPartition::new("t", 0)).unwrap();
+            (0..12).for_each(|_| append(&partition));
+            broker.close().unwrap();
+        }
+        let disk = FaultyDisk::default();
+        let faults = disk.faults();
+        let config = BrokerConfig::new().read_mode(ReadMode::Pread);
+        let broker =
+            Broker::open_configured(&path, Arc::new(disk), Arc::new(SystemClock), config, Background::Threads).unwrap();
+        let partition = broker.partition(&TopicPartition::new("t", 0)).unwrap();
+        let there = 12 * 69;
+        let len = partition.fetch(0, &FetchOptions::new()).unwrap().len();
+        let mut future = partition.fetch_async(0, &waiting().min_bytes(len + 1));
+        *faults.reads_left.lock() = Some(reads);
+        let first = poll(&mut future);
+        let was_hit = faults.reads_left.lock().take().is_none();
+        if first.is_ready() {
+            continue;
+        }
+        append(&partition); // one byte was missing
+        let left = counts(std::slice::from_ref(&partition))[0];
+        if left != 0 {
+            wrong.push(format!("read {reads} (hit: {was_hit}, {len} of {there} bytes): nobody was woken"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -88,7 +88,7 @@ impl Fetcher {
     /// [`IllegalArgument`](ErrorKind::IllegalArgument) for a partition that is there already.
     pub fn add(&mut self, partition: Arc<Partition>, offset: Offset) -> Result<()> {
         if self.find(partition.name()).is_some() {
-            let reason = format!("partition {} is fetched already", partition.name());
+            let reason = "the fetcher has this partition already";
             return Err(Error::illegal_argument(reason).in_partition(partition.name()));
         }
         self.places.push(Place { partition, offset, read_ahead: ReadAhead::default() });

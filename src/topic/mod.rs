@@ -29,6 +29,8 @@ mod fetch_tests;
 mod fetcher;
 mod file_names;
 mod flusher;
+#[cfg(test)]
+mod lost_wakes_tests;
 mod opening;
 mod panics;
 mod partition;

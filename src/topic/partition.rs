@@ -149,20 +149,26 @@ impl Partition {
     /// crash, and rolls the segment of a topic whose segments roll by the clock.
     pub(crate) fn tick(self: &Arc<Self>) -> Result<()> {
         let log = self.log()?;
-        if log.roll_by_clock(self.clock.now())? {
+        let rolled = log.roll_by_clock(self.clock.now());
+        if let Ok(true) = rolled {
             self.seal_requested.store(true, Ordering::Release);
             self.request_flush(Flush::Now, Duration::ZERO);
         }
-        log.checkpoint()
+        let outcome = rolled.and_then(|_| log.checkpoint());
+        if outcome.is_err() {
+            self.wake_all(); // it may have failed for good
+        }
+        outcome
     }
 
     /// Removes what the topic's settings let go.
     pub(crate) fn enforce_retention(&self) -> Result<Removed> {
-        let removed = self.unless_deleted(self.log()?.enforce_retention(self.clock.now()))?;
-        if removed.segments > 0 {
+        let removed = self.log()?.enforce_retention(self.clock.now());
+        // An error can come after the log start has moved, and can be that of a log that fails for good.
+        if !matches!(removed, Ok(Removed { segments: 0, .. })) {
             self.wake_all();
         }
-        Ok(removed)
+        self.unless_deleted(removed)
     }
 
     /// The first segment, if it may go. With `is_active` the one that is appended to, where there is no other.

@@ -134,6 +134,16 @@ impl Topics {
         (removed, outcome)
     }
 
+    /// Positions above a log end that were reset.
+    pub(crate) fn positions_above_end(&self) -> u64 {
+        self.place.fetch_limits.positions_above_end.load(Ordering::Relaxed)
+    }
+
+    /// Lets no file be opened any more: the directory is going to be somebody else's.
+    pub(crate) fn close_files(&self) {
+        self.place.open_files.close();
+    }
+
     /// What syncs in the background, and several partitions at once.
     pub(crate) fn flusher(&self) -> &Flusher {
         &self.place.flusher

@@ -57,6 +57,12 @@ impl Waiter {
         self.wake_with(|state| state.interrupted = true);
     }
 
+    /// As [`wake`](Waiter::wake), for somebody who has others to wake as well: a waker is the application's code. If it
+    /// panics, the others are woken all the same.
+    pub(super) fn wake_among_others(&self) {
+        let _ = catch_unwind(AssertUnwindSafe(|| self.wake()));
+    }
+
     fn wake_with(&self, change: impl FnOnce(&mut State)) {
         let waker = {
             let mut state = self.state.lock();
@@ -90,14 +96,20 @@ impl Waiter {
 
     /// Has `waker` called at the next wake-up, or returns `true` and takes the wake-up that came already.
     pub(crate) fn poll(&self, waker: &Waker) -> bool {
+        let is_known = |state: &State| state.waker.as_ref().is_some_and(|known| known.will_wake(waker));
         let mut state = self.state.lock();
-        let mut former = None;
-        if !state.woken && !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            former = state.waker.replace(waker.clone());
+        let mut other = None;
+        if !state.woken && !is_known(&state) {
+            drop(state);
+            other = Some(waker.clone()); // the application's code, which may come back here
+            state = self.state.lock();
+            if !state.woken {
+                std::mem::swap(&mut state.waker, &mut other);
+            }
         }
         let is_woken = std::mem::take(&mut state.woken);
         drop(state);
-        drop(former); // the last of a task, it may be, which may come back here
+        drop(other); // the last of a task, it may be, which may come back here
         is_woken
     }
 
@@ -283,8 +295,5 @@ fn insert(list: &mut Vec<Waiting>, waiting: Waiting) {
 }
 
 fn wake_each(woken: Vec<Arc<Waiter>>) {
-    for waiter in woken {
-        // A waker is the application's code. If it panics, the others are woken all the same.
-        let _ = catch_unwind(AssertUnwindSafe(|| waiter.wake()));
-    }
+    woken.iter().for_each(|waiter| waiter.wake_among_others());
 }

@@ -68,7 +68,11 @@ fn a_position_outside_the_log_is_reset_or_an_error() {
     assert!(latest.poll(Duration::ZERO).unwrap().is_empty());
     assert_eq!(latest.position(&tp(0)).unwrap(), 2);
     let error = at(AutoOffsetReset::None).poll(Duration::ZERO).unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::OffsetOutOfRange { requested: 99, log_start: 0, log_end: 2 });
+    assert_eq!(
+        error.kind(),
+        &ErrorKind::OffsetOutOfRange { requested: 99, log_start: 0, high_watermark: 2, log_end: 2 }
+    );
+    assert_eq!(broker.stats().positions_above_log_end, 2, "those that were reset");
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn outside_the_log_the_error_tells_the_range() {
     let (_broker, partition) = partition_with_batches(&store, 3, fast());
     for requested in [4, i64::MAX, -1, i64::MIN] {
         let error = partition.fetch(requested, &FetchOptions::new()).unwrap_err();
-        let expected = ErrorKind::OffsetOutOfRange { requested, log_start: 0, log_end: 3 };
+        let expected = ErrorKind::OffsetOutOfRange { requested, log_start: 0, high_watermark: 3, log_end: 3 };
         assert_eq!(error.kind(), &expected);
         assert_eq!(error.partition(), Some(&tp(0)));
     }

@@ -49,10 +49,10 @@ impl Held {
         self.check();
         drop(self.fetched);
         drop(self.slices);
-        assert!(maps_deleted(store) && 0 < pinned());
+        assert!(!holds_segments() || maps_deleted(store) && 0 < pinned());
         assert!(self.records.iter().count() == 100);
         drop(self.records);
-        assert!(maps_deleted(store) && 0 < pinned(), "the segment of one value");
+        assert!(!holds_segments() || maps_deleted(store) && 0 < pinned(), "the segment of one value");
         assert_eq!(self.value[0], 7);
         drop(self.value);
         assert!(!maps_deleted(store), "unmapped");
@@ -151,7 +151,7 @@ fn slices_outlive_the_broker_and_the_next_one() {
     send_batch(&broker, 0, 1000);
     broker.partition(&tp(0)).unwrap().delete_records(110).unwrap();
     held.check();
-    assert!(maps_deleted(&store));
+    assert!(!holds_segments() || maps_deleted(&store));
     held.release(&store, None);
 }
 
@@ -169,6 +169,11 @@ fn a_fetch_that_waits_holds_no_segment() {
     drop(future);
 }
 
+/// Whether what is fetched is a part of a map: a copy holds no segment.
+fn holds_segments() -> bool {
+    crate::READ_MODE == thalweg::ReadMode::Mmap
+}
+
 /// What is held is told by its age, too.
 #[test]
 fn the_age_of_what_is_held_is_told() {
@@ -179,6 +184,10 @@ fn the_age_of_what_is_held_is_told() {
     partition.delete_records(20).unwrap();
     simulated.pass(Duration::from_secs(60));
     let stats = simulated.broker.stats();
+    if !holds_segments() {
+        assert_eq!((stats.pinned_bytes, stats.oldest_pin), (0, None));
+        return;
+    }
     assert_eq!(stats.pinned_bytes, 2000);
     assert!(stats.oldest_pin.is_some_and(|age| (60..61).contains(&age.as_secs())), "{stats}");
     drop(fetched);

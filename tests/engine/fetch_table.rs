@@ -89,7 +89,8 @@ impl Table {
                 assert!(records.iter().map(|record| record.offset()).eq(offset..next), "{row}");
             }
             (Err(error), OutOfRange) => {
-                let kind = ErrorKind::OffsetOutOfRange { requested: offset, log_start, log_end: 30 };
+                let (high_watermark, log_end) = (self.high_watermark, 30);
+                let kind = ErrorKind::OffsetOutOfRange { requested: offset, log_start, high_watermark, log_end };
                 assert_eq!((error.kind(), error.partition()), (&kind, Some(&tp(0))), "{row}");
             }
             (answer, _) => panic!("{row}: {answer:?} instead of {expected:?}"),

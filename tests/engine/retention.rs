@@ -41,7 +41,10 @@ fn deleted_records_are_gone_and_stay_gone() {
     assert_eq!(partition.log_start().unwrap(), 27);
     assert!(segments(&store) < before);
     let error = partition.fetch(26, &Default::default()).unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::OffsetOutOfRange { requested: 26, log_start: 27, log_end: 50 });
+    assert_eq!(
+        error.kind(),
+        &ErrorKind::OffsetOutOfRange { requested: 26, log_start: 27, high_watermark: 50, log_end: 50 }
+    );
     let records = partition.fetch(27, &Default::default()).unwrap().decode(true).unwrap();
     assert_eq!(records.iter().next().unwrap().value().unwrap(), [27; 40], "the start may lie within a segment");
     drop(partition);

@@ -49,7 +49,7 @@ fn the_first_attempt_answers_where_there_is_no_reason_to_wait() {
     assert_bytes(poll(0, waiting().max_bytes(0)), 0); // min bytes counts as that
     assert!(poll(0, waiting()).is_pending());
     for offset in [1, -1, i64::MAX] {
-        let kind = ErrorKind::OffsetOutOfRange { requested: offset, log_start: 0, log_end: 0 };
+        let kind = ErrorKind::OffsetOutOfRange { requested: offset, log_start: 0, high_watermark: 0, log_end: 0 };
         assert_eq!(ready(poll(offset, waiting())).unwrap_err().kind(), &kind);
     }
     send_batch(&simulated.broker, 0, 1000);
@@ -262,13 +262,13 @@ fn deleting_the_records_that_a_fetch_waits_behind_ends_it() {
         let (mut at_the_end, wakes_at_the_end) = parked(&partition, 30, at_least(2000));
         partition.delete_records(25).unwrap();
         assert_eq!(wakes_below.count(), 1);
-        let kind = ErrorKind::OffsetOutOfRange { requested: 19, log_start: 25, log_end: 30 };
+        let kind = ErrorKind::OffsetOutOfRange { requested: 19, log_start: 25, high_watermark: 30, log_end: 30 };
         assert_eq!(ready(wakes_below.poll(&mut below)).unwrap_err().kind(), &kind);
         // The others look again, and go on waiting for as much as before.
         assert!(wakes_inside.poll(&mut inside).is_pending());
         assert!(wakes_at_the_end.poll(&mut at_the_end).is_pending());
         partition.delete_records(30).unwrap(); // the log is empty now
-        let kind = ErrorKind::OffsetOutOfRange { requested: 25, log_start: 30, log_end: 30 };
+        let kind = ErrorKind::OffsetOutOfRange { requested: 25, log_start: 30, high_watermark: 30, log_end: 30 };
         assert_eq!(ready(wakes_inside.poll(&mut inside)).unwrap_err().kind(), &kind);
         assert!(wakes_at_the_end.poll(&mut at_the_end).is_pending());
         let before = wakes_at_the_end.count();

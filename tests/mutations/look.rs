@@ -7,6 +7,7 @@ use std::path::Path;
 use thalweg::{Broker, DumpOptions, ErrorKind, FetchOptions, Offset, OffsetSpec, Partition, PartitionRecovery};
 use thalweg::{RecoveryReport, Severity, TopicPartition, dump, verify};
 
+use crate::batches::compare_batches;
 use crate::content::{Content, Row, Rows};
 use crate::files::Files;
 
@@ -227,6 +228,9 @@ impl<'a> Case<'a> {
         for offset in offsets.into_iter().filter(|offset| (start..end).contains(offset)) {
             for max_bytes in [1, 250, 1 << 20] {
                 let fetched = partition.fetch(offset, &FetchOptions::new().max_bytes(max_bytes));
+                if let Ok(fetched) = &fetched {
+                    compare_batches(fetched);
+                }
                 match fetched.and_then(|fetched| fetched.decode(true)) {
                     Ok(records) => {
                         let next = records.next_offset();

@@ -6,6 +6,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails should fail at once")]
 #![expect(clippy::print_stdout, reason = "the numbers are the result")]
 
+/// Shared with the model.
+#[expect(unreachable_pub, reason = "the fuzzer has it as a library")]
+#[path = "../model/runner/batches.rs"]
+mod batches;
 mod campaign;
 mod content;
 mod files;

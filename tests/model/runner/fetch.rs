@@ -2,6 +2,7 @@
 
 use thalweg::{FetchOptions, Offset};
 
+use super::batches::compare_batches;
 use super::log::Answer;
 use super::op::At;
 use super::run::Run;
@@ -44,6 +45,7 @@ impl Run {
         assert_eq!((fetched.len(), fetched.next_offset()), (expected.len, expected.next_offset));
         assert_eq!((fetched.log_start(), fetched.high_watermark()), (log.start, log.end()));
         assert_eq!(fetched.slices().map(|slice| slice.len()).sum::<usize>(), expected.len);
+        compare_batches(&fetched);
         let records = fetched.decode(true).unwrap();
         assert_eq!(records.next_offset(), expected.next_offset);
         self.compare_records(number, offset, &records);

@@ -140,6 +140,7 @@ impl Log {
         if from <= offset && offset <= self.end() {
             return Ok(());
         }
-        Err(ErrorKind::OffsetOutOfRange { requested: offset, log_start: self.start, log_end: self.end() })
+        let (high_watermark, log_end) = (self.end(), self.end());
+        Err(ErrorKind::OffsetOutOfRange { requested: offset, log_start: self.start, high_watermark, log_end })
     }
 }

@@ -8,6 +8,7 @@
 //! | file | content |
 //! |---|---|
 //! | `op` | the script as plain data |
+//! | `batches` | the records of a fetch, batch by batch |
 //! | `decode` | a script out of any bytes |
 //! | `record`, `log`, `retention`, `loss` | the model: records and batches, appends, what goes, what a crash takes |
 //! | `run` | the runner: both side by side, and what is compared after every op |
@@ -19,6 +20,7 @@
 //! A new op: a variant in `op`, how it comes out of bytes in `decode`, what it does in `run::step`, and in the property
 //! test how it is generated.
 
+pub mod batches;
 mod consume;
 pub mod decode;
 pub mod directory;

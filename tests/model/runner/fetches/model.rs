@@ -101,8 +101,8 @@ impl Model {
     pub fn delete(&mut self, partition: usize, before: Offset) -> Result<Offset, ErrorKind> {
         let log = &mut self.logs[partition];
         if before < 0 || log.visible < before {
-            let (log_start, log_end) = (log.start, log.visible);
-            return Err(ErrorKind::OffsetOutOfRange { requested: before, log_start, log_end });
+            let (log_start, high_watermark, log_end) = (log.start, log.visible, log.end());
+            return Err(ErrorKind::OffsetOutOfRange { requested: before, log_start, high_watermark, log_end });
         }
         let start = log.start.max(before);
         if self.sabotage != Sabotage::KeepStart {
@@ -160,8 +160,8 @@ impl Model {
     ) -> Result<(Answer, bool), ErrorKind> {
         let log = &self.logs[partition];
         if offset < log.start || log.end() < offset {
-            let (log_start, log_end) = (log.start, log.end());
-            return Err(ErrorKind::OffsetOutOfRange { requested: offset, log_start, log_end });
+            let (log_start, high_watermark, log_end) = (log.start, log.visible, log.end());
+            return Err(ErrorKind::OffsetOutOfRange { requested: offset, log_start, high_watermark, log_end });
         }
         let mut answer = Answer {
             bytes: Vec::new(),

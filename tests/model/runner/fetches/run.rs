@@ -10,6 +10,7 @@ use thalweg::{
     ProducerRecord, TopicConfig, TopicPartition,
 };
 
+use super::super::batches::compare_batches;
 use super::super::directory::Directory;
 use super::batch::{TIMESTAMP, encode, value};
 use super::lay::lay;
@@ -345,6 +346,7 @@ fn compare(fetched: thalweg::Result<Fetched>, expected: Result<Answer, ErrorKind
     assert!(expected.next_offset.contains(&fetched.next_offset()), "{fetched:?}, and not {:?}", expected.next_offset);
     assert!(bytes == expected.bytes, "the bytes are others");
     assert_eq!((fetched.log_start(), fetched.high_watermark()), (expected.start, expected.visible));
+    compare_batches(&fetched);
     let records = fetched.decode(true).unwrap();
     let found: Vec<_> =
         records.iter().map(|record| (record.offset(), record.value().unwrap_or_default().to_vec())).collect();
