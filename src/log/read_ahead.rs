@@ -6,7 +6,8 @@ use crate::types::{FilePos, Offset};
 /// Has the system read ahead of a reader that goes forward and is not at the end yet. Otherwise each first look at a page
 /// that is not in memory waits for the device, which could have read meanwhile.
 ///
-/// Costs one system call for each [`DISTANCE`] / 2 bytes, and nothing at the end of the log.
+/// Costs a system call for each [`DISTANCE`] / 2 bytes, which asks whether they are in memory, and a second one if they are
+/// not; nothing at the end of the log.
 #[derive(Debug, Default)]
 pub(crate) struct ReadAhead {
     /// Where the reader goes on, if it goes forward.

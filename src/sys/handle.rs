@@ -80,9 +80,14 @@ impl Evict for Handle {
             return Eviction::Keep;
         }
         match self.file.try_lock() {
-            // What is under way with it may be a write that no sync covers yet.
-            Some(file) if file.as_ref().is_some_and(|file| Arc::strong_count(file) > 1) => Eviction::Keep,
             Some(mut file) => {
+                // What is under way with it may be a write that no sync covers yet; one that has ended since the look above
+                // has left its note. Nobody begins another while this lock is held.
+                let is_in_use = file.as_mut().is_some_and(|file| Arc::get_mut(file).is_none());
+                let is_dirty = self.dirty.load(Ordering::Acquire) && self.syncs_before_close.load(Ordering::Acquire);
+                if is_in_use || is_dirty {
+                    return Eviction::Keep;
+                }
                 *file = None;
                 Eviction::Forget
             }
