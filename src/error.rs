@@ -142,6 +142,53 @@ pub enum ErrorKind {
         /// The offset that the next record will get.
         log_end: Offset,
     },
+    /// Something did not happen in the time that it was given. The cause, if there is one, says why.
+    Timeout {
+        /// What was waited for.
+        what: String,
+    },
+    /// A producer's memory was in use up for `max.block.ms`, or a call that does not wait met it so. The record was not
+    /// taken.
+    BufferExhausted {
+        /// Bytes asked for.
+        requested: u64,
+        /// `buffer.memory`.
+        limit: u64,
+    },
+    /// A serializer refused a key or a value. Nothing was sent.
+    Serialization {
+        /// What it said.
+        reason: String,
+    },
+    /// The sequence number of an idempotent producer's batch is not the one that follows, and the batch is none of the
+    /// last five.
+    OutOfOrderSequence {
+        /// The producer.
+        producer_id: i64,
+        /// The batch's first sequence number.
+        sequence: i32,
+        /// The one that would follow.
+        expected: i32,
+    },
+    /// A later producer with the same id has written to the partition.
+    InvalidProducerEpoch {
+        /// The producer.
+        producer_id: i64,
+        /// The epoch of the batch.
+        epoch: i16,
+        /// The epoch known to the partition.
+        current: i16,
+    },
+    /// A batch outside a transaction, of a producer that has one open in the partition.
+    InvalidTxnState {
+        /// The producer.
+        producer_id: i64,
+    },
+    /// This version cannot do that.
+    UnsupportedVersion {
+        /// What was asked for.
+        feature: &'static str,
+    },
     /// No committed offset, and `auto.offset.reset` is `none`.
     NoOffsetForPartition {
         /// The partitions without one.
@@ -277,7 +324,11 @@ impl Error {
     /// or store, a topic that is not there yet, and what passes by itself, such as a lack of file handles.
     pub fn is_retriable(&self) -> bool {
         match self.kind() {
-            ErrorKind::StorageFull | ErrorKind::StoreFull { .. } | ErrorKind::UnknownTopicOrPartition { .. } => true,
+            ErrorKind::StorageFull
+            | ErrorKind::StoreFull { .. }
+            | ErrorKind::UnknownTopicOrPartition { .. }
+            | ErrorKind::Timeout { .. }
+            | ErrorKind::BufferExhausted { .. } => true,
             ErrorKind::Io { .. } => self.io_source().is_some_and(is_passing),
             _ => false,
         }
@@ -297,17 +348,22 @@ impl Error {
             ErrorKind::OffsetOutOfRange { .. } => 1,
             ErrorKind::CorruptRecord { .. } => 2,
             ErrorKind::UnknownTopicOrPartition { .. } => 3,
+            ErrorKind::Timeout { .. } | ErrorKind::BufferExhausted { .. } => 7,
             ErrorKind::RecordTooLarge { .. } => 10,
             ErrorKind::OffsetMetadataTooLarge { .. } => 12,
             ErrorKind::InvalidTopic { .. } => 17,
             ErrorKind::InvalidGroupId => 24,
             ErrorKind::UnknownMemberId { .. } | ErrorKind::CommitFailed { .. } => 25,
             ErrorKind::InvalidTimestamp { .. } => 32,
+            ErrorKind::UnsupportedVersion { .. } => 35,
             ErrorKind::TopicAlreadyExists { .. } => 36,
             ErrorKind::InvalidPartitions { .. } => 37,
             ErrorKind::InvalidConfig { .. } => 40,
             ErrorKind::IllegalArgument { .. } => 42,
             ErrorKind::PolicyViolation { .. } => 44,
+            ErrorKind::OutOfOrderSequence { .. } => 45,
+            ErrorKind::InvalidProducerEpoch { .. } => 47,
+            ErrorKind::InvalidTxnState { .. } => 48,
             ErrorKind::StorageFull | ErrorKind::StoreFull { .. } | ErrorKind::Storage { .. } | ErrorKind::Io { .. } => {
                 56
             }
@@ -315,6 +371,7 @@ impl Error {
             ErrorKind::GroupMaxSizeReached { .. } => 81,
             ErrorKind::InvalidRecord { .. } => 87,
             ErrorKind::IllegalState { .. }
+            | ErrorKind::Serialization { .. }
             | ErrorKind::Closed
             | ErrorKind::DirectoryLocked { .. }
             | ErrorKind::NotADataDirectory { .. }
@@ -400,6 +457,21 @@ impl fmt::Display for ErrorKind {
                 write!(f, "offset {requested} is {side}: the log has {log_start} to {log_end}")?;
                 if high_watermark == log_end { Ok(()) } else { write!(f, ", of which {high_watermark} can be read") }
             }
+            ErrorKind::Timeout { what } => write!(f, "timed out: {what}"),
+            ErrorKind::BufferExhausted { requested, limit } => {
+                write!(f, "{requested} bytes more do not fit into the {limit} of buffer.memory")
+            }
+            ErrorKind::Serialization { reason } => write!(f, "not serialized: {reason}"),
+            ErrorKind::OutOfOrderSequence { producer_id, sequence, expected } => {
+                write!(f, "producer {producer_id} sent sequence {sequence} where {expected} follows")
+            }
+            ErrorKind::InvalidProducerEpoch { producer_id, epoch, current } => {
+                write!(f, "producer {producer_id} has epoch {current} by now, not {epoch}")
+            }
+            ErrorKind::InvalidTxnState { producer_id } => {
+                write!(f, "producer {producer_id} has a transaction open, and the batch is in none")
+            }
+            ErrorKind::UnsupportedVersion { feature } => write!(f, "not in this version: {feature}"),
             ErrorKind::NoOffsetForPartition { partitions } => {
                 f.write_str("no committed offset and auto.offset.reset is none, for")?;
                 partitions.iter().try_for_each(|partition| write!(f, " {partition}"))

@@ -98,8 +98,8 @@ pub use check::{
     DumpOptions, Finding, RepairOptions, RepairReport, RepairStep, Severity, Verification, dump, repair, verify,
 };
 pub use config::{
-    AutoOffsetReset, BrokerConfig, CleanupPolicy, ConsumerConfig, IsolationLevel, ProducerConfig, StoreFullPolicy,
-    TopicConfig,
+    Acks, AutoOffsetReset, BrokerConfig, CleanupPolicy, ConsumerConfig, IsolationLevel, ProducerConfig,
+    StoreFullPolicy, TopicConfig,
 };
 pub use consumer::{Consumer, ConsumerRecord, ConsumerRecords};
 pub use error::{Error, ErrorKind, Result};

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::backup::copy_directory;
 use super::directory::DataDirectory;
 use super::engine::Engine;
+use super::producer_ids::ProducerIds;
 use super::tasks::{Background, Schedule, Threads};
 use crate::clock::{Clock, SystemClock};
 use crate::config::BrokerConfig;
@@ -158,7 +159,8 @@ impl Broker {
         recovery.clamped_offsets = clamped;
         recovery.elapsed = clock.instant().duration_since(began);
         let closed = AtomicBool::new(false);
-        let engine = Arc::new(Engine { topics, coordinator: Arc::new(coordinator), clock, timer, config, closed });
+        let (coordinator, producer_ids) = (Arc::new(coordinator), ProducerIds::default());
+        let engine = Arc::new(Engine { topics, coordinator, clock, timer, config, producer_ids, closed });
         Ok(Broker { engine, recovery, open: Some(Open { threads, reserve, directory }) })
     }
 

@@ -1,5 +1,6 @@
 //! What the clients of a broker share.
 
+use super::producer_ids::ProducerIds;
 use crate::clock::Clock;
 use crate::config::BrokerConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -15,6 +16,7 @@ pub(crate) struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) timer: Arc<Timer>,
     pub(crate) config: BrokerConfig,
+    pub(crate) producer_ids: ProducerIds,
     /// Set once, by the broker's close, before anything is closed.
     pub(super) closed: AtomicBool,
 }

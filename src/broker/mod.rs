@@ -17,6 +17,7 @@ mod broker;
 mod by_hand;
 mod directory;
 mod engine;
+mod producer_ids;
 mod read_only;
 mod stats;
 mod tasks;

@@ -11,5 +11,5 @@ mod topic;
 
 pub use broker::{BrokerConfig, StoreFullPolicy};
 pub use consumer::{AutoOffsetReset, ConsumerConfig, IsolationLevel};
-pub use producer::ProducerConfig;
+pub use producer::{Acks, ProducerConfig};
 pub use topic::{CleanupPolicy, TopicConfig};

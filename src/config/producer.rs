@@ -22,6 +22,34 @@ pub struct ProducerConfig {
     max_request_size: usize,
     compression_type: Compression,
     max_block: Duration,
+    acks: Acks,
+    enable_idempotence: Option<bool>,
+    retries: u32,
+    delivery_timeout: Option<Duration>,
+    request_timeout: Duration,
+    buffer_memory: u64,
+    compression_gzip_level: i32,
+    compression_lz4_level: i32,
+    compression_zstd_level: i32,
+    partitioner_ignore_keys: bool,
+    partitioner_adaptive: bool,
+    retry_backoff: Duration,
+    retry_backoff_max: Duration,
+    client_id: String,
+}
+
+/// What an acknowledgement waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Acks {
+    /// `0`: nothing. It resolves when the record is in its batch, without an offset; what goes wrong later is logged and
+    /// counted.
+    None,
+    /// `1`: the record is in the log and has its offset. In mode `fsync` consumers may not see it yet.
+    Leader,
+    /// `all` or `-1`: the promise of the topic's [`Durability`](crate::Durability) holds, and consumers can see it.
+    #[default]
+    All,
 }
 
 impl ProducerConfig {
@@ -33,6 +61,20 @@ impl ProducerConfig {
             max_request_size: 1_048_576,
             compression_type: Compression::None,
             max_block: Duration::from_mins(1),
+            acks: Acks::All,
+            enable_idempotence: None,
+            retries: i32::MAX.cast_unsigned(),
+            delivery_timeout: None,
+            request_timeout: Duration::from_secs(30),
+            buffer_memory: 33_554_432,
+            compression_gzip_level: -1,
+            compression_lz4_level: 9,
+            compression_zstd_level: 3,
+            partitioner_ignore_keys: false,
+            partitioner_adaptive: true,
+            retry_backoff: Duration::from_millis(100),
+            retry_backoff_max: Duration::from_secs(1),
+            client_id: String::new(),
         }
     }
 
@@ -71,6 +113,73 @@ impl ProducerConfig {
         self
     }
 
+    /// `acks`: what an acknowledgement waits for. Default [`All`](Acks::All).
+    pub fn acks(mut self, acks: Acks) -> Self {
+        self.acks = acks;
+        self
+    }
+
+    /// `enable.idempotence`: whether the log recognises a batch that it has already. Default true.
+    pub fn enable_idempotence(mut self, enable: bool) -> Self {
+        self.enable_idempotence = Some(enable);
+        self
+    }
+
+    /// `retries`: how often a batch is tried again that was refused for a passing reason. Default 2147483647.
+    pub fn retries(mut self, count: u32) -> Self {
+        self.retries = count;
+        self
+    }
+
+    /// `delivery.timeout.ms`: time from a batch's first `send` to its success or failure. Default 2 minutes.
+    pub fn delivery_timeout(mut self, time: Duration) -> Self {
+        self.delivery_timeout = Some(time);
+        self
+    }
+
+    /// `request.timeout.ms`: Kafka's time for one round trip. Default 30 s.
+    pub fn request_timeout(mut self, time: Duration) -> Self {
+        self.request_timeout = time;
+        self
+    }
+
+    /// `buffer.memory`: most bytes of batches that are not written yet. Default 33554432.
+    pub fn buffer_memory(mut self, bytes: u64) -> Self {
+        self.buffer_memory = bytes;
+        self
+    }
+
+    /// `retry.backoff.ms`: time before a batch is tried again, which doubles up to `retry.backoff.max.ms`. Default 100 ms.
+    pub fn retry_backoff(mut self, time: Duration) -> Self {
+        self.retry_backoff = time;
+        self
+    }
+
+    /// `retry.backoff.max.ms`: longest time before a batch is tried again. Default 1 s.
+    pub fn retry_backoff_max(mut self, time: Duration) -> Self {
+        self.retry_backoff_max = time;
+        self
+    }
+
+    /// `partitioner.ignore.keys`: whether keys have no part in the choice of partitions. Default false.
+    pub fn partitioner_ignore_keys(mut self, ignore: bool) -> Self {
+        self.partitioner_ignore_keys = ignore;
+        self
+    }
+
+    /// `partitioner.adaptive.partitioning.enable`: whether partitions that are behind get fewer records without a key.
+    /// Default true.
+    pub fn partitioner_adaptive(mut self, enable: bool) -> Self {
+        self.partitioner_adaptive = enable;
+        self
+    }
+
+    /// `client.id`: the name of the producer in logs. Default `producer-<n>`.
+    pub fn client_id(mut self, id: impl Into<String>) -> Self {
+        self.client_id = id.into();
+        self
+    }
+
     pub(crate) fn get_compression_type(&self) -> Compression {
         self.compression_type
     }
@@ -97,6 +206,54 @@ impl ProducerConfig {
 
     pub(crate) fn get_max_block(&self) -> Duration {
         self.max_block
+    }
+
+    pub(crate) fn get_acks(&self) -> Acks {
+        self.acks
+    }
+
+    /// Whether batches carry a producer id and sequence numbers.
+    pub(crate) fn get_enable_idempotence(&self) -> bool {
+        self.enable_idempotence.unwrap_or(self.acks == Acks::All && self.retries > 0)
+    }
+
+    pub(crate) fn get_retries(&self) -> u32 {
+        self.retries
+    }
+
+    pub(crate) fn get_delivery_timeout(&self) -> Duration {
+        self.delivery_timeout.unwrap_or_else(|| Duration::from_mins(2).max(self.linger + self.request_timeout))
+    }
+
+    pub(crate) fn get_buffer_memory(&self) -> u64 {
+        self.buffer_memory
+    }
+
+    /// The level of `codec`, for codecs that have one.
+    pub(crate) fn get_compression_level(&self, codec: Compression) -> Option<i32> {
+        match codec {
+            Compression::Gzip => Some(self.compression_gzip_level),
+            Compression::Lz4 => Some(self.compression_lz4_level),
+            Compression::Zstd => Some(self.compression_zstd_level),
+            Compression::None | Compression::Snappy => None,
+        }
+    }
+
+    pub(crate) fn get_partitioner_ignore_keys(&self) -> bool {
+        self.partitioner_ignore_keys
+    }
+
+    pub(crate) fn get_partitioner_adaptive(&self) -> bool {
+        self.partitioner_adaptive
+    }
+
+    /// The first and the longest time between two attempts.
+    pub(crate) fn get_retry_backoff(&self) -> (Duration, Duration) {
+        (self.retry_backoff, self.retry_backoff_max)
+    }
+
+    pub(crate) fn get_client_id(&self) -> &str {
+        &self.client_id
     }
 
     pub(crate) fn check(&self) -> Result<()> {
