@@ -108,7 +108,7 @@ pub use log::{
     AbortedTransaction, BatchRecords, Cut, Fetched, OffsetSpec, PartitionRecovery, RecordBatches, Records, RecordsIter,
     TimestampOffset,
 };
-pub use producer::{Ack, Producer, ProducerRecord, RecordMetadata};
+pub use producer::{Ack, Producer, ProducerRecord, ProducerStats, RecordMetadata, SendFuture, SentAll, TrySendError};
 pub use record::{Header, Headers, Record};
 pub use sys::SyncMethod;
 pub use topic::{

@@ -1,41 +1,33 @@
-//! Open batches, one per partition and producer.
+//! The batches of one partition, from the first record until the log has them.
+//!
+//! Two locks, so that nobody who sends waits for the disk:
+//!
+//! - `open` is held for as long as it takes to encode a record. It guards the batch that is being filled and the line of
+//!   those that are complete.
+//! - `writer` is held by the thread that writes. It takes the batches off the line, one after the other, so their order in
+//!   the log is the order in which they were closed. Who completes a batch and finds the lock taken leaves it in the line:
+//!   the holder looks there again after it has let go, and finds it.
+//!
+//! A batch that was refused for a passing reason stays with the writer and is tried again; the line waits behind it.
+//!
+//! What is settled is told without any lock held: those who wait may be tasks that send.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::partitioner::StickyPartitioner;
+use super::batch::{Outcome, SentBatch};
+use super::callbacks::Callbacks;
+use super::memory::Share;
 use super::record::ProducerRecord;
-use crate::error::{Error, Result};
+use super::shared::Shared;
+use super::split::split;
+use crate::config::Acks;
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::Appended;
 use crate::record::BatchBuilder;
-use crate::sync::{Arc, Mutex, OnceLock};
-use crate::topic::{OpenBatches, Partition, Topic};
-use crate::types::{Compression, Durability, Offset, Timestamp};
-
-/// The open batches of one topic.
-#[derive(Debug)]
-pub(super) struct TopicQueue {
-    pub(super) topic: Arc<Topic>,
-    pub(super) sticky: StickyPartitioner,
-    pub(super) partitions: Vec<Arc<PartitionQueue>>,
-}
-
-impl TopicQueue {
-    /// The queue of `topic`. Partitions that it shares with `former`, the queue of an earlier state of the topic, keep
-    /// their open batches.
-    pub(super) fn new(topic: Arc<Topic>, limits: BatchLimits, former: Option<&TopicQueue>) -> Self {
-        let former = former.map_or(&[][..], |former| &former.partitions);
-        let queue_of = |(number, partition): (usize, &Arc<Partition>)| {
-            let kept = former.get(number).filter(|queue| Arc::ptr_eq(&queue.partition, partition));
-            kept.map(|queue| {
-                queue.open.lock().limits = limits;
-                Arc::clone(queue)
-            })
-            .unwrap_or_else(|| Arc::new(PartitionQueue::new(Arc::clone(partition), limits)))
-        };
-        let partitions = topic.partitions().iter().enumerate().map(queue_of).collect();
-        TopicQueue { sticky: StickyPartitioner::new(limits.size), partitions, topic }
-    }
-}
+use crate::sync::{Arc, AtomicI64, AtomicU64, CachePadded, Mutex, MutexGuard, Ordering, Weak};
+use crate::topic::{OpenBatches, Partition};
+use crate::types::{Compression, Durability, Offset, Timestamp, TopicPartition};
 
 /// When a batch is closed, and how it is written.
 #[derive(Clone, Copy, Debug)]
@@ -44,36 +36,79 @@ pub(super) struct BatchLimits {
     pub(super) size: usize,
     /// Time after its first record at which it is written all the same.
     pub(super) linger: Duration,
-    /// How it is compressed.
+    /// How it is compressed, and how hard.
     pub(super) compression: Compression,
+    pub(super) level: Option<i32>,
+    pub(super) acks: Acks,
 }
 
-/// The open batch of one partition, and the way into its log. Holding its lock is holding the place in the order:
-/// batches are written under it, one after the other.
+/// The batches of one partition that are not in its log yet, and the way there.
 #[derive(Debug)]
 pub(super) struct PartitionQueue {
-    pub(super) partition: Arc<Partition>,
-    open: Mutex<OpenBatch>,
+    /// Not kept alive: queues are remembered by threads that have sent.
+    shared: Weak<Shared>,
+    this: Weak<PartitionQueue>,
+    pub(super) name: TopicPartition,
+    open: CachePadded<Mutex<Open>>,
+    writer: CachePadded<Mutex<Writer>>,
+    /// Bytes in complete batches that wait for the writer. Changed under `open`; a stale value makes a partition look more
+    /// or less busy than it is.
+    queued_bytes: AtomicU64,
+    /// End of what was appended from here, -1 while that is nothing. Raised under `writer`.
+    written: AtomicI64,
+    pub(super) callbacks: Callbacks,
+    /// Batches that were settled where nobody could be told.
+    untold: Mutex<Vec<Arc<SentBatch>>>,
 }
 
 #[derive(Debug)]
-struct OpenBatch {
+struct Open {
     limits: BatchLimits,
-    builder: BatchBuilder,
-    /// What the records in `builder` are to survive, if that is more than the topic promises.
-    wanted: Durability,
-    /// The batch in `builder`, and when it is due; `None` while that is empty.
-    batch: Option<(Arc<SentBatch>, Instant)>,
-    /// End of the last batch that was written, if one was.
-    written: Option<Offset>,
+    /// `None` once nothing is taken any more.
+    partition: Option<Arc<Partition>>,
+    filling: Option<Filling>,
+    /// Complete batches, the oldest first.
+    line: VecDeque<Filling>,
+    /// The batch that the writer has.
+    in_flight: Option<Arc<SentBatch>>,
+    next_number: u64,
+    /// When the timer looks here next, if it does.
+    listed: Option<Instant>,
 }
 
-/// A batch and what became of it; shared by the acknowledgements of its records.
+/// A batch with its records.
 #[derive(Debug)]
-pub(super) struct SentBatch {
-    pub(super) queue: Arc<PartitionQueue>,
-    /// Set once, under the queue's lock, when the batch was written or could not be.
-    pub(super) outcome: OnceLock<Result<Appended>>,
+struct Filling {
+    share: Share,
+    batch: Arc<SentBatch>,
+    /// What its records are to survive, if that is more than the topic promises.
+    wanted: Durability,
+    /// When it has lingered long enough.
+    due: Instant,
+    /// Bytes that it may have.
+    len_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Writer {
+    /// Producer id, epoch, and the sequence number of the next record, once a batch was written.
+    identity: Option<Identity>,
+    retrying: Option<Retrying>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Identity {
+    producer_id: i64,
+    epoch: i16,
+    sequence: i32,
+}
+
+/// A batch that was refused and is tried again.
+#[derive(Debug)]
+struct Retrying {
+    filling: Filling,
+    at: Instant,
+    attempts: u32,
 }
 
 /// Where a record went.
@@ -82,108 +117,495 @@ pub(super) struct Placed {
     pub(super) batch: Arc<SentBatch>,
     /// Its place in the batch.
     pub(super) delta: i32,
-    /// When the batch is due, if it is new and waits.
-    pub(super) due: Option<Instant>,
     /// Bytes that it added.
     pub(super) size: usize,
     /// Whether its batch is complete.
     pub(super) complete: bool,
 }
 
+/// Why a record was not placed.
+#[derive(Debug)]
+pub(super) enum Unplaced {
+    /// A batch for it takes so many bytes, which are not to be had now.
+    NeedsMemory(usize),
+    /// The queue takes nothing any more.
+    Retired,
+}
+
+/// What a turn at the writer came to.
+enum Turn {
+    /// Somebody else writes, and will look again.
+    Taken,
+    /// There was nothing to write.
+    Nothing,
+    /// A batch is settled.
+    Settled(Arc<SentBatch>),
+    /// The batch at the front is tried again then.
+    Blocked(Instant),
+}
+
+/// Batches that one call writes for others, before it leaves the rest to the timer's thread: who sends is not to be kept for
+/// as long as others send faster.
+const BATCHES_MAX: usize = 32;
+
 impl PartitionQueue {
-    fn new(partition: Arc<Partition>, limits: BatchLimits) -> Self {
-        let open =
-            OpenBatch { limits, builder: BatchBuilder::new(), wanted: Durability::Os, batch: None, written: None };
-        PartitionQueue { partition, open: Mutex::new(open) }
+    pub(super) fn new(shared: Weak<Shared>, partition: Arc<Partition>, limits: BatchLimits) -> Arc<Self> {
+        Arc::new_cyclic(|this| PartitionQueue {
+            shared,
+            this: Weak::clone(this),
+            name: partition.name().clone(),
+            open: Mutex::new(Open {
+                limits,
+                partition: Some(partition),
+                filling: None,
+                line: VecDeque::new(),
+                in_flight: None,
+                next_number: 0,
+                listed: None,
+            })
+            .into(),
+            writer: Mutex::default().into(),
+            queued_bytes: AtomicU64::new(0),
+            written: AtomicI64::new(-1),
+            callbacks: Callbacks::default(),
+            untold: Mutex::default(),
+        })
     }
 
-    /// Puts a record into the open batch, and writes batches that are full, on the calling thread.
-    pub(super) fn push(self: &Arc<Self>, record: &ProducerRecord<'_>, timestamp: Timestamp, now: Instant) -> Placed {
+    /// Whether records sent here go to `partition`.
+    pub(super) fn leads_to(&self, partition: &Arc<Partition>) -> bool {
+        self.open.lock().partition.as_ref().is_some_and(|own| Arc::ptr_eq(own, partition))
+    }
+
+    pub(super) fn set_limits(&self, limits: BatchLimits) {
+        self.open.lock().limits = limits;
+    }
+
+    /// Bytes that wait for the writer.
+    pub(super) fn queued_bytes(&self) -> u64 {
+        self.queued_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Puts a record into the batch that is being filled, or into a new one, whose memory is `granted` or is there. Writes
+    /// what is complete, unless somebody else is at it.
+    pub(super) fn push(
+        self: &Arc<Self>,
+        shared: &Shared,
+        (record, timestamp): (&ProducerRecord<'_>, Timestamp),
+        granted: &mut Option<Share>,
+    ) -> std::result::Result<Placed, Unplaced> {
         let headers = || record.headers.iter().copied();
         let mut open = self.open.lock();
         let limits = open.limits;
-        let size = open.builder.record_size(timestamp, record.key, record.value, headers());
-        let no_room = !open.builder.is_empty() && open.builder.len() + size > limits.size;
-        if no_room {
-            self.write(&mut open, false);
-        }
-        let is_new = open.batch.is_none();
-        let new_batch =
-            || (Arc::new(SentBatch { queue: Arc::clone(self), outcome: OnceLock::new() }), now + limits.linger);
-        let (batch, due) = open.batch.get_or_insert_with(new_batch).clone();
-        let delta = open.builder.push(timestamp, record.key, record.value, headers());
-        open.wanted = open.wanted.max(record.durability);
-        let complete = open.builder.len() >= limits.size || limits.linger.is_zero();
-        if complete {
-            self.write(&mut open, false);
-        }
-        drop(open);
-        if no_room || complete {
-            self.partition.wake_waiters();
-        }
-        Placed { batch, delta, due: (is_new && !complete).then_some(due), size, complete }
-    }
-
-    /// Writes the open batch if it is due at `now`. Returns when the one that stays open is due.
-    pub(super) fn write_due(&self, now: Instant) -> Option<Instant> {
-        let mut open = self.open.lock();
-        match &open.batch {
-            Some((_, due)) if now < *due => Some(*due),
-            Some(_) => {
-                self.write(&mut open, false);
+        if let Some(filling) = &mut open.filling {
+            let pushed =
+                filling.share.builder.push_within(filling.len_max, timestamp, (record.key, record.value), headers());
+            if let Some((delta, size)) = pushed {
+                filling.wanted = filling.wanted.max(record.durability);
+                let batch = Arc::clone(&filling.batch);
+                let complete = filling.share.builder.len() >= filling.len_max;
+                if complete {
+                    self.close(&mut open);
+                }
+                let is_due = complete || limits.linger.is_zero() || shared.memory.is_short();
                 drop(open);
-                self.partition.wake_waiters();
-                None
+                if is_due {
+                    self.write_line(shared);
+                }
+                return Ok(Placed { batch, delta, size, complete });
             }
-            None => None,
+            self.close(&mut open);
+        }
+        let placed = self.push_first(open, shared, (record, timestamp), granted);
+        if !matches!(placed, Err(Unplaced::Retired)) {
+            self.write_line(shared);
+        }
+        placed
+    }
+
+    /// Opens a batch with a record.
+    #[inline(never)]
+    fn push_first(
+        self: &Arc<Self>,
+        mut open: MutexGuard<'_, Open>,
+        shared: &Shared,
+        (record, timestamp): (&ProducerRecord<'_>, Timestamp),
+        granted: &mut Option<Share>,
+    ) -> std::result::Result<Placed, Unplaced> {
+        let headers = || record.headers.iter().copied();
+        let limits = open.limits;
+        let Some(partition) = open.partition.clone() else { return Err(Unplaced::Retired) };
+        let len_max = limits.size.max(BatchBuilder::size_alone(timestamp, record.key, record.value, headers()));
+        let share = granted.take_if(|share| len_max <= share.bytes).or_else(|| shared.memory.try_take(len_max));
+        let Some(mut share) = share else { return Err(Unplaced::NeedsMemory(len_max)) };
+        let opened = shared.engine.clock.instant();
+        let batch = SentBatch::new(Arc::clone(self), partition, (open.next_number, limits.acks, opened));
+        let batch = Arc::new(batch);
+        open.next_number += 1;
+        let pushed = share.builder.push_within(usize::MAX, timestamp, (record.key, record.value), headers());
+        let (delta, size) = pushed.unwrap_or_default(); // without a limit it fits
+        let due = opened + limits.linger;
+        let complete = share.builder.len() >= limits.size;
+        let filling = Filling { share, batch: Arc::clone(&batch), wanted: record.durability, due, len_max };
+        open.filling = Some(filling);
+        if complete {
+            self.close(&mut open);
+        }
+        let at = if limits.linger.is_zero() { opened + shared.config.get_delivery_timeout() } else { due };
+        self.list(&mut open, shared, at);
+        Ok(Placed { batch, delta, size, complete })
+    }
+
+    /// The batch that is being filled takes no more records.
+    fn close(&self, open: &mut Open) {
+        if let Some(filling) = open.filling.take() {
+            self.queued_bytes.fetch_add(filling.share.builder.len() as u64, Ordering::Relaxed);
+            open.line.push_back(filling);
         }
     }
 
-    /// Writes the open batch whether it is due or not. Returns the end of everything that was written here so far, if
-    /// anything was.
-    pub(super) fn write_now(&self) -> Option<Offset> {
-        let mut open = self.open.lock();
-        self.write(&mut open, false);
-        let written = open.written;
-        drop(open);
-        self.partition.wake_waiters();
-        written
+    /// Has the timer look here at `at`, unless it does so before.
+    fn list(self: &Arc<Self>, open: &mut Open, shared: &Shared, at: Instant) {
+        if open.listed.is_none_or(|listed| at < listed) {
+            open.listed = Some(at);
+            shared.dues.add(at, self, &shared.engine.timer);
+        }
     }
 
-    /// Writes the batch in the builder, if there is one, and settles its fate.
-    fn write(&self, open: &mut OpenBatch, synced_by_caller: bool) {
-        let Some((batch, _)) = open.batch.take() else { return };
-        let outcome = match open.builder.finish(open.limits.compression, None) {
-            Ok(bytes) => self.partition.append(bytes, open.wanted, synced_by_caller),
+    /// Writes what is complete, on the calling thread, unless another one is at it.
+    fn write_line(self: &Arc<Self>, shared: &Shared) {
+        for _ in 0..BATCHES_MAX {
+            match self.write_next(shared, self.writer.try_lock(), false) {
+                Turn::Taken => return,
+                Turn::Nothing => {}
+                Turn::Settled(batch) => self.tell(&batch),
+                Turn::Blocked(at) => return self.list(&mut self.open.lock(), shared, at),
+            }
+            if !self.open.lock().has_next(shared) {
+                return;
+            }
+        }
+        let now = shared.engine.clock.instant();
+        self.list(&mut self.open.lock(), shared, now);
+    }
+
+    /// Writes the batch at the front of the line, if there is one and the lock could be had.
+    fn write_next(&self, shared: &Shared, writer: Option<MutexGuard<'_, Writer>>, synced_by_caller: bool) -> Turn {
+        let Some(mut writer) = writer else { return Turn::Taken };
+        let (filling, attempts) = match writer.retrying.take() {
+            Some(retrying) if shared.engine.clock.instant() < retrying.at && !shared.is_ending() => {
+                let at = retrying.at;
+                writer.retrying = Some(retrying);
+                return Turn::Blocked(at);
+            }
+            Some(Retrying { filling, attempts, .. }) => (filling, attempts),
+            None => match self.take_next(shared) {
+                Some(filling) => (filling, 0),
+                None => return Turn::Nothing,
+            },
+        };
+        let mut filling = filling;
+        if filling.batch.is_settled() {
+            return self.finish(shared, writer, filling, None); // its time was up
+        }
+        let attempted = self.append(shared, &mut writer, &mut filling, synced_by_caller);
+        let outcome = match attempted {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                let now = shared.engine.clock.instant();
+                match shared.try_again_at(&error, attempts, (filling.batch.opened, now)) {
+                    Some(Ok(at)) => {
+                        shared.stats.note_retry();
+                        writer.retrying = Some(Retrying { filling, at, attempts: attempts + 1 });
+                        return Turn::Blocked(at);
+                    }
+                    Some(Err(timeout)) => Outcome::Whole(Err(timeout)),
+                    None => Outcome::Whole(Err(error)),
+                }
+            }
+        };
+        self.finish(shared, writer, filling, Some(outcome))
+    }
+
+    /// A batch leaves the queue.
+    fn finish(
+        &self,
+        shared: &Shared,
+        writer: MutexGuard<'_, Writer>,
+        filling: Filling,
+        outcome: Option<Outcome>,
+    ) -> Turn {
+        let Filling { share, batch, .. } = filling;
+        if let Some(outcome) = outcome {
+            settle(shared, &batch, outcome, share.builder.count());
+        }
+        if let Some(end) = batch.end() {
+            self.written.fetch_max(end, Ordering::AcqRel);
+        }
+        drop(writer);
+        self.open.lock().in_flight = None;
+        shared.memory.give_back(share);
+        Turn::Settled(batch)
+    }
+
+    fn take_next(&self, shared: &Shared) -> Option<Filling> {
+        let mut open = self.open.lock();
+        if open.line.is_empty() && open.has_next(shared) {
+            self.close(&mut open);
+        }
+        let filling = open.line.pop_front()?;
+        self.queued_bytes.fetch_sub(filling.share.builder.len() as u64, Ordering::Relaxed);
+        open.in_flight = Some(Arc::clone(&filling.batch));
+        Some(filling)
+    }
+
+    /// Writes a batch. An error says that nothing of it is in the log, or that this is unknown and no append may follow.
+    fn append(
+        &self,
+        shared: &Shared,
+        writer: &mut Writer,
+        filling: &mut Filling,
+        synced_by_caller: bool,
+    ) -> Result<Outcome> {
+        let limits = self.open.lock().limits;
+        let Filling { share: Share { builder, .. }, batch, wanted, .. } = filling;
+        let began = shared.engine.clock.instant();
+        let mut append = |builder: &mut BatchBuilder| {
+            let appended = self.append_builder(shared, writer, builder, &limits, |bytes| {
+                batch.partition.append(bytes, *wanted, synced_by_caller)
+            })?;
+            Ok(appended)
+        };
+        let outcome = match append(builder) {
+            Err(error) if is_too_large(&error) && builder.count() > 1 => {
+                shared.stats.note_split();
+                Outcome::Split(split(builder, &mut append))
+            }
+            appended => Outcome::Whole(Ok(appended?)),
+        };
+        let ended = shared.engine.clock.instant();
+        shared.stats.note_written(builder, (batch.opened, began, ended));
+        Ok(outcome)
+    }
+
+    /// Finishes a batch under the producer's identity and has it appended.
+    fn append_builder(
+        &self,
+        shared: &Shared,
+        writer: &mut Writer,
+        builder: &mut BatchBuilder,
+        limits: &BatchLimits,
+        append: impl FnOnce(&mut [u8]) -> Result<Appended>,
+    ) -> Result<Appended> {
+        let identity = match writer.identity {
+            None if shared.config.get_enable_idempotence() => {
+                let identity = Identity { producer_id: shared.producer_id()?, epoch: 0, sequence: 0 };
+                Some(*writer.identity.insert(identity))
+            }
+            identity => identity,
+        };
+        if let Some(Identity { producer_id, epoch, sequence }) = identity {
+            builder.set_producer(producer_id, epoch, sequence);
+        }
+        let count = builder.count();
+        let is_packed = limits.compression != Compression::None;
+        let mut packed = if is_packed { shared.memory.packed() } else { Vec::new() };
+        builder.swap_packed(&mut packed);
+        let plain_len = builder.len();
+        let appended = match builder.finish(limits.compression, limits.level) {
+            Ok(bytes) => {
+                shared.stats.note_size(plain_len, bytes.len());
+                append(bytes)
+            }
             Err(malformed) => Err(Error::illegal_argument(format!("the batch cannot be written: {malformed}"))),
         };
-        open.builder.clear();
-        open.wanted = Durability::Os;
-        if let Ok(appended) = &outcome {
-            open.written = Some(appended.end);
+        builder.swap_packed(&mut packed);
+        if is_packed {
+            shared.memory.give_back_packed(packed);
         }
-        let _ = batch.outcome.set(outcome); // it was taken out of `open`, so nobody else sets it
+        if let Some(identity) = &mut writer.identity {
+            match &appended {
+                Ok(_) => identity.sequence = next_sequence(identity.sequence, count),
+                // The log knows of batches that this producer does not: a new epoch begins at 0 (producer.md 6).
+                Err(error) if matches!(error.kind(), ErrorKind::OutOfOrderSequence { .. }) => {
+                    writer.identity = match identity.epoch.checked_add(1) {
+                        Some(epoch) => Some(Identity { epoch, sequence: 0, ..*identity }),
+                        None => Some(Identity { producer_id: shared.new_producer_id()?, epoch: 0, sequence: 0 }),
+                    };
+                }
+                Err(_) => {}
+            }
+        }
+        appended
     }
+
+    /// Tells those who wait for a batch. Their tasks may run inside this call: no lock may be held.
+    fn tell(self: &Arc<Self>, batch: &SentBatch) {
+        self.callbacks.run(self);
+        batch.wake();
+        batch.partition.wake_waiters();
+    }
+
+    /// Has `batch` written now, if it is still being filled, unless another thread writes: that one takes it along.
+    pub(super) fn hurry(self: &Arc<Self>, batch: &Arc<SentBatch>) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let mut open = self.open.lock();
+        if open.filling.as_ref().is_some_and(|filling| Arc::ptr_eq(&filling.batch, batch)) {
+            self.close(&mut open);
+        }
+        drop(open);
+        self.write_line(&shared);
+    }
+
+    /// As [`hurry`](PartitionQueue::hurry), and waits until the batch is settled, or until `deadline`. Returns whether it is.
+    pub(super) fn wait(self: &Arc<Self>, batch: &Arc<SentBatch>, deadline: Option<Instant>) -> bool {
+        if !batch.is_settled() {
+            self.hurry(batch);
+        }
+        batch.wait_settled(deadline)
+    }
+
+    /// Has everything written that is here now, and returns the last batch, if it is not settled yet.
+    pub(super) fn write_all(self: &Arc<Self>, shared: &Shared) -> Option<Arc<SentBatch>> {
+        let mut open = self.open.lock();
+        self.close(&mut open);
+        let last = open.line.back().map(|filling| Arc::clone(&filling.batch)).or_else(|| open.in_flight.clone());
+        drop(open);
+        self.write_line(shared);
+        last.filter(|last| !last.is_settled())
+    }
+
+    /// Has what is here written by the timer's thread.
+    pub(super) fn press(self: &Arc<Self>, shared: &Shared) {
+        let mut open = self.open.lock();
+        self.close(&mut open);
+        if !open.line.is_empty() {
+            self.list(&mut open, shared, shared.engine.clock.instant());
+        }
+    }
+
+    /// End of everything that was appended from here, and where, if there is anything.
+    pub(super) fn written(&self) -> Option<(Arc<Partition>, Offset)> {
+        let partition = self.open.lock().partition.clone()?;
+        Some((partition, self.written.load(Ordering::Acquire))).filter(|(_, end)| 0 <= *end)
+    }
+
+    /// Does what is due at `now`: writes what has lingered long enough or is to be tried again, and gives up what has waited
+    /// for `delivery.timeout.ms`.
+    pub(super) fn run_due(self: &Arc<Self>, shared: &Shared, now: Instant) {
+        let timeout = shared.config.get_delivery_timeout();
+        let is_over = |batch: &SentBatch| batch.opened + timeout <= now;
+        let mut over = Vec::new();
+        {
+            let mut open = self.open.lock();
+            open.listed = open.listed.filter(|listed| now < *listed);
+            let is_due = |filling: &Filling| filling.due <= now || shared.is_ending() || shared.memory.is_short();
+            if open.filling.as_ref().is_some_and(is_due) {
+                self.close(&mut open);
+            }
+            if self.writer.try_lock().is_none() {
+                // Who writes is stuck, or it would have come to them by now.
+                over.extend(open.in_flight.iter().filter(|batch| is_over(batch)).cloned());
+                over.extend(open.line.iter().map(|filling| &filling.batch).filter(|batch| is_over(batch)).cloned());
+            }
+        }
+        for batch in over {
+            let error = Error::new(ErrorKind::Timeout { what: DELIVERY.to_owned() }).in_partition(&self.name);
+            if batch.settle(Outcome::Whole(Err(error))) {
+                self.tell(&batch);
+            }
+        }
+        self.write_line(shared);
+        let untold = std::mem::take(&mut *self.untold.lock());
+        untold.iter().for_each(|batch| self.tell(batch));
+        let mut open = self.open.lock();
+        let over_at = |batch: &SentBatch| batch.opened + timeout;
+        let next = open.filling.as_ref().map(|filling| filling.due);
+        let left = open.in_flight.iter().chain(open.line.iter().map(|filling| &filling.batch));
+        let next = left.map(|batch| over_at(batch).max(now + RECHECK)).chain(next).min();
+        if let Some(at) = next {
+            self.list(&mut open, shared, at);
+        }
+    }
+
+    /// Takes nothing any more. What is not written fails with `error`, but for what the writer has in hand.
+    pub(super) fn retire(self: &Arc<Self>, shared: &Shared, error: &Error) {
+        let mut failed = Vec::new();
+        {
+            // A writer that is stuck keeps what it has in hand.
+            let mut writer = self.writer.try_lock();
+            let retrying = writer.as_mut().and_then(|writer| writer.retrying.take()).map(|retrying| retrying.filling);
+            let mut open = self.open.lock();
+            self.close(&mut open);
+            open.partition = None;
+            failed.extend(retrying);
+            failed.extend(std::mem::take(&mut open.line));
+            self.queued_bytes.store(0, Ordering::Relaxed);
+            if writer.is_none() {
+                let error = error.clone();
+                open.in_flight.iter().for_each(|batch| _ = batch.settle(Outcome::Whole(Err(error.clone()))));
+            }
+        }
+        for Filling { share, batch, .. } in failed {
+            let outcome = Outcome::Whole(Err(error.clone().in_partition(&self.name)));
+            settle(shared, &batch, outcome, share.builder.count());
+            shared.memory.give_back(share);
+            self.tell(&batch);
+        }
+        self.callbacks.run(self);
+    }
+}
+
+/// What a batch waited for whose time is up.
+const DELIVERY: &str =
+    "the batch was not written within delivery.timeout.ms; if its write has begun it may be in the log";
+
+/// Least time between two looks at batches that wait for a writer.
+const RECHECK: Duration = Duration::from_millis(10);
+
+impl Open {
+    /// Whether there is something that is to be written now.
+    fn has_next(&self, shared: &Shared) -> bool {
+        !self.line.is_empty()
+            || self.filling.is_some()
+                && (self.limits.linger.is_zero() || shared.memory.is_short() || shared.is_ending())
+    }
+}
+
+/// The sequence number behind `count` records from `sequence` on. Rule: records.md 2.
+fn next_sequence(sequence: i32, count: i32) -> i32 {
+    ((i64::from(sequence) + i64::from(count)) & i64::from(i32::MAX)) as i32
+}
+
+/// Sets the outcome of a batch of `count` records.
+fn settle(shared: &Shared, batch: &SentBatch, outcome: Outcome, count: i32) {
+    let errors = outcome.errors(count);
+    if batch.settle(outcome) {
+        shared.stats.note_settled(batch, errors);
+    }
+}
+
+fn is_too_large(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::RecordTooLarge { .. })
 }
 
 impl OpenBatches for PartitionQueue {
+    /// Those who wait are not told here: whoever syncs has not let go of its turn.
     fn write(&self) {
-        self.write(&mut self.open.lock(), true);
-    }
-}
-
-impl SentBatch {
-    /// Where the batch is in the log. Has it written first if it is still open.
-    pub(super) fn appended(&self) -> Result<Appended> {
-        if self.outcome.get().is_none() {
-            let mut open = self.queue.open.lock();
-            if open.batch.as_ref().is_some_and(|(batch, _)| std::ptr::eq(&**batch, self)) {
-                self.queue.write(&mut open, false);
+        let Some(shared) = self.shared.upgrade() else { return };
+        let mut open = self.open.lock();
+        self.close(&mut open);
+        drop(open);
+        while let Turn::Settled(batch) = self.write_next(&shared, Some(self.writer.lock()), true) {
+            let mut untold = self.untold.lock();
+            if !batch.is_waited_for() && self.callbacks.is_empty() {
+                continue;
             }
-            drop(open);
-            self.queue.partition.wake_waiters();
+            untold.push(batch);
+            drop(untold);
+            if let Some(this) = self.this.upgrade() {
+                this.list(&mut self.open.lock(), &shared, shared.engine.clock.instant());
+            }
         }
-        // Written by now, by this call or by another one under the same lock.
-        self.outcome.get().cloned().unwrap_or_else(|| Err(Error::illegal_state("the batch was never written")))
     }
 }

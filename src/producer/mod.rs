@@ -1,18 +1,31 @@
 //! The producer: records go into one open batch per partition and from there, on the sender's own thread, into the log.
 //!
 //! - [`ProducerRecord`] is what an application sends; its bytes are copied once, into the batch.
-//! - [`accumulator`] holds the open batches and writes them when they are full, have lingered, or are waited for.
-//! - [`Ack`] tells what became of a record.
-//! - [`partitioner`] chooses partitions as Kafka does.
+//! - [`topic_queues`] finds the queue of a partition, [`partitioner`] chooses partitions as Kafka does.
+//! - [`accumulator`] holds the batches of a partition and writes them when they are full, have lingered, or are waited for;
+//!   [`memory`] bounds what they take.
+//! - [`Ack`] tells what became of a record, [`callbacks`] tell it in order.
 
 mod accumulator;
 mod ack;
+mod batch;
+mod callbacks;
+mod memory;
 mod partitioner;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod producer;
 mod record;
 mod room;
+mod send_all;
+mod send_future;
+mod shared;
+mod split;
+mod stats;
+mod topic_queues;
 
 pub use ack::{Ack, RecordMetadata};
-pub use producer::Producer;
+pub use producer::{Producer, TrySendError};
 pub use record::ProducerRecord;
+pub use send_all::SentAll;
+pub use send_future::SendFuture;
+pub use stats::ProducerStats;

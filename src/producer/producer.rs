@@ -1,40 +1,38 @@
 //! The producer.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::accumulator::{BatchLimits, PartitionQueue, TopicQueue};
-use super::ack::Ack;
+use super::accumulator::{PartitionQueue, Placed, Unplaced};
+use super::ack::{Ack, Sent};
+use super::callbacks::is_in_callback;
+use super::memory::Share;
 use super::partitioner::partition_for_key;
 use super::record::ProducerRecord;
 use super::room::make_room;
-use crate::broker::{Broker, Engine};
-use crate::config::{ProducerConfig, TopicConfig};
+use super::send_all::SentAll;
+use super::send_future::SendFuture;
+use super::shared::Shared;
+use super::stats::ProducerStats;
+use super::topic_queues::TopicQueue;
+use crate::broker::Broker;
+use crate::config::ProducerConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{BatchBuilder, HEADER_LEN};
-use crate::sync::{Arc, AtomicBool, Ordering, RwLock};
-use crate::topic::{Task, is_internal};
-use crate::types::{Timestamp, TimestampType};
+use crate::sync::Arc;
+use crate::topic::{Task, Waiter};
+use crate::types::{Timestamp, TopicPartition};
 
 /// Sends records. Made by [`Broker::producer`]; share one among threads.
 ///
 /// `send` copies the record into its partition's open batch and returns; a full batch is written by the thread that
 /// filled it. Records that one thread sends to one partition are in the log in that order.
 ///
+/// All batches together take at most `buffer.memory`. Where the disk does not keep up, [`send`](Producer::send) waits for
+/// memory, [`try_send`](Producer::try_send) gives the record back, [`send_async`](Producer::send_async) is a future.
+///
 /// Dropping it writes what it holds, without waiting for syncs; [`close`](Producer::close) waits.
 #[derive(Debug)]
 pub struct Producer {
     shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    engine: Arc<Engine>,
-    config: ProducerConfig,
-    /// Topics that have been sent to. Read by every `send`, written at the first one to a topic.
-    queues: RwLock<HashMap<Arc<str>, Arc<TopicQueue>>>,
-    /// Set by `close`; a `send` that does not see it yet is as if it had come before.
-    closed: AtomicBool,
 }
 
 impl Broker {
@@ -46,24 +44,43 @@ impl Broker {
     pub fn producer(&self, config: ProducerConfig) -> Result<Producer> {
         config.check()?;
         self.engine().check_open()?;
-        let shared = Arc::new(Shared {
-            engine: Arc::clone(self.engine()),
-            config,
-            queues: RwLock::new(HashMap::new()),
-            closed: AtomicBool::new(false),
-        });
+        let shared = Shared::new(Arc::clone(self.engine()), config);
         let task: Arc<dyn Task> = Arc::clone(&shared) as Arc<dyn Task>;
         self.engine().timer.add(Arc::downgrade(&task));
         Ok(Producer { shared })
     }
 }
 
+/// A record that [`try_send`](Producer::try_send) did not take.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct TrySendError<'a> {
+    /// The record, as it was.
+    pub record: ProducerRecord<'a>,
+    /// Why: [`BufferExhausted`](ErrorKind::BufferExhausted), or what [`send`](Producer::send) returns.
+    pub error: Error,
+}
+
+impl std::fmt::Display for TrySendError<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the record was not taken: {}", self.error)
+    }
+}
+
+impl std::error::Error for TrySendError<'_> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
 impl Producer {
     /// Sends a record. What the topic or a full store refuses, and what goes wrong later, comes with the acknowledgement.
     ///
-    /// Where the store is full and its `store.full.policy` is [`block`](crate::StoreFullPolicy::Block), it waits for up to
-    /// `max.block.ms`; with [`drop-oldest`](crate::StoreFullPolicy::DropOldest) it removes records. Otherwise it does not
-    /// wait for more than the writing of batches.
+    /// It waits, for up to `max.block.ms` in all, until there is such a topic and partition, and until its batch has memory
+    /// of `buffer.memory`; batches that can be written are, by this thread or another one. Where the store is full and its
+    /// `store.full.policy` is [`block`](crate::StoreFullPolicy::Block), it waits for room as long; with
+    /// [`drop-oldest`](crate::StoreFullPolicy::DropOldest) it removes records. Otherwise it does not wait for more than the
+    /// writing of batches.
     ///
     /// # Errors
     ///
@@ -71,19 +88,137 @@ impl Producer {
     /// [`Closed`](ErrorKind::Closed).
     pub fn send(&self, record: ProducerRecord<'_>) -> Result<Ack> {
         let shared = &*self.shared;
-        shared.check_open()?;
-        if let Some(partition) = record.partition.filter(|partition| *partition < 0) {
-            return Err(Error::illegal_argument(format!("a partition cannot be negative, as {partition} is")));
+        let timestamp = shared.begin(&record)?;
+        let mut granted = None;
+        let mut deadline = None;
+        let outcome = loop {
+            match shared.place(&record, timestamp, &mut granted) {
+                Ok(ack) => break Ok(ack),
+                Err(Unsent::Refused(error)) => break Err(error),
+                Err(Unsent::Waits(need)) => {
+                    if let Some(too_small) = granted.take() {
+                        shared.memory.give_back(too_small);
+                    }
+                    let deadline = *deadline.get_or_insert_with(|| shared.deadline());
+                    match shared.wait_for(need, deadline) {
+                        Ok(share) => granted = share,
+                        Err(error) => break Err(error),
+                    }
+                }
+            }
+        };
+        if let Some(unused) = granted {
+            shared.memory.give_back(unused);
         }
-        if let Some(timestamp) = record.timestamp.filter(|timestamp| *timestamp < 0) {
-            return Err(Error::illegal_argument(format!("a timestamp cannot be negative, as {timestamp} is")));
+        shared.acknowledge(outcome)
+    }
+
+    /// As [`send`](Producer::send), without waiting for memory, a topic or room in a full store: where there is no memory
+    /// the record comes back, and the other two are refused by the acknowledgement.
+    ///
+    /// ```
+    /// # fn main() -> thalweg::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let broker = thalweg::Broker::open(dir.path())?;
+    /// # broker.create_topic("t", 1, thalweg::TopicConfig::new())?;
+    /// # let producer = broker.producer(thalweg::ProducerConfig::new())?;
+    /// use thalweg::ProducerRecord;
+    ///
+    /// match producer.try_send(ProducerRecord::new("t", "value")) {
+    ///     Ok(ack) => ack.detach(),
+    ///     Err(full) => println!("dropped {:?}: {}", full.record, full.error),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The record, with [`BufferExhausted`](ErrorKind::BufferExhausted) or an error of [`send`](Producer::send).
+    #[expect(clippy::result_large_err, reason = "the record comes back in it, which is what the caller asks for")]
+    pub fn try_send<'a>(&self, record: ProducerRecord<'a>) -> std::result::Result<Ack, TrySendError<'a>> {
+        let shared = &*self.shared;
+        let refused = |record, error| Err(TrySendError { record, error });
+        let timestamp = match shared.begin(&record) {
+            Ok(timestamp) => timestamp,
+            Err(error) => return refused(record, error),
+        };
+        let outcome = match shared.place(&record, timestamp, &mut None) {
+            Ok(ack) => Ok(ack),
+            Err(Unsent::Refused(error)) => Err(error),
+            Err(Unsent::Waits(Need::Memory(bytes))) => {
+                shared.press();
+                return refused(record, shared.memory.exhausted(bytes));
+            }
+            Err(Unsent::Waits(Need::Topic(error))) => Err(error),
+            Err(Unsent::Waits(Need::Room(size))) => match shared.make_room(size, Some(shared.engine.clock.instant())) {
+                Ok(()) => return self.try_send(record),
+                Err(error) => Err(error),
+            },
+        };
+        match shared.acknowledge(outcome) {
+            Ok(ack) => Ok(ack),
+            Err(error) => refused(record, error),
         }
-        let now = shared.engine.clock.now();
-        let timestamp = record.timestamp.unwrap_or(now);
-        Ok(match shared.place(&record, timestamp, now) {
-            Ok(ack) => ack,
-            Err(error) => Ack::refused(error),
-        })
+    }
+
+    /// As [`send`](Producer::send), as a future: what `send` blocks for, it awaits, but for room in a full store, which
+    /// is refused. Nothing is sent before it is polled, and dropped before it is ready it sends nothing. It needs no
+    /// runtime; `max.block.ms` counts from the first poll.
+    pub fn send_async<'a>(&'a self, record: ProducerRecord<'a>) -> SendFuture<'a> {
+        SendFuture::new(&self.shared, record)
+    }
+
+    /// Sends records, in order, with one acknowledgement for all. A record that is refused, or fails, harms no other.
+    ///
+    /// ```
+    /// # fn main() -> thalweg::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let broker = thalweg::Broker::open(dir.path())?;
+    /// # broker.create_topic("t", 1, thalweg::TopicConfig::new())?;
+    /// # let producer = broker.producer(thalweg::ProducerConfig::new())?;
+    /// use thalweg::ProducerRecord;
+    ///
+    /// let lines = ["one", "two", "three"];
+    /// let sent = producer.send_all(lines.iter().map(|line| ProducerRecord::new("t", *line)))?.wait()?;
+    /// assert_eq!(sent.iter().map(|record| record.offset).collect::<Vec<_>>(), [0, 1, 2]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Producer::send), at the first record that it does not take; those before are sent, and those behind
+    /// are not.
+    pub fn send_all<'a>(&self, records: impl IntoIterator<Item = ProducerRecord<'a>>) -> Result<SentAll> {
+        let acks = records.into_iter().map(|record| self.send(record));
+        Ok(SentAll::new(acks.collect::<Result<Vec<_>>>()?))
+    }
+
+    /// The partitions of a topic, by number. Waits for the topic as [`send`](Producer::send) does.
+    ///
+    /// # Errors
+    ///
+    /// [`Timeout`](ErrorKind::Timeout) if there is no such topic within `max.block.ms`,
+    /// [`InvalidTopic`](ErrorKind::InvalidTopic) for a name that no topic can have, [`Closed`](ErrorKind::Closed).
+    pub fn partitions_for(&self, topic: &str) -> Result<Vec<TopicPartition>> {
+        let shared = &*self.shared;
+        let deadline = shared.deadline();
+        loop {
+            shared.check_open()?;
+            let version = shared.engine.topics.version();
+            match shared.engine.topics.get(topic) {
+                Ok(topic) => return Ok(topic.partitions().iter().map(|partition| partition.name().clone()).collect()),
+                Err(error) => shared.wait_for_topics(version, shared.is_awaited(error)?, deadline)?,
+            }
+        }
+    }
+
+    /// What it has done so far.
+    pub fn stats(&self) -> ProducerStats {
+        let shared = &*self.shared;
+        let memory = (shared.memory.available(), shared.memory.limit());
+        shared.stats.read(shared.engine.clock.instant(), memory)
     }
 
     /// Writes everything sent so far, without lingering, and waits until it is as durable as its topics promise. What
@@ -91,181 +226,281 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// [`Storage`](ErrorKind::Storage) for the first partition that could not be synced.
+    /// [`Storage`](ErrorKind::Storage) for the first partition that could not be synced;
+    /// [`IllegalState`](ErrorKind::IllegalState) in a callback, which it would wait for.
     pub fn flush(&self) -> Result<()> {
-        let queues = self.shared.all_queues();
-        let written: Vec<_> = queues.iter().filter_map(|queue| Some((queue, queue.write_now()?))).collect();
-        let mut targets = Vec::new();
-        let mut outcome = Ok(());
-        for (queue, end) in written {
-            match queue.partition.keeps_promises(end) {
-                Ok(true) => {}
-                Ok(false) => targets.push((Arc::clone(&queue.partition), end)),
-                Err(error) => outcome = outcome.and(Err(error)),
-            }
+        if is_in_callback() {
+            return Err(Error::illegal_state("a callback cannot flush: it would wait for itself"));
         }
-        let synced = self.shared.engine.topics.flusher().committer.sync_to(&targets);
-        synced.into_iter().fold(outcome, Result::and)
+        self.shared.flush(&self.shared.queues.all(), None).map(drop)
     }
 
-    /// Takes no more records and [flushes](Producer::flush).
+    /// Takes no more records and [flushes](Producer::flush). In a callback it does not wait: what is not written yet fails.
+    /// A second call does nothing.
     ///
     /// # Errors
     ///
     /// As [`flush`](Producer::flush).
-    pub fn close(self) -> Result<()> {
-        self.shared.closed.store(true, Ordering::Release);
-        self.flush()
+    pub fn close(&self) -> Result<()> {
+        self.close_until(None)
+    }
+
+    /// As [`close`](Producer::close), for at most about `timeout`: what is not written by then fails with
+    /// [`Closed`](ErrorKind::Closed), but for a batch whose write goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`close`](Producer::close), and [`Timeout`](ErrorKind::Timeout) if something was left.
+    pub fn close_timeout(&self, timeout: Duration) -> Result<()> {
+        self.close_until(Some(timeout))
+    }
+
+    fn close_until(&self, timeout: Option<Duration>) -> Result<()> {
+        let shared = &*self.shared;
+        if !shared.close() {
+            return Ok(());
+        }
+        shared.engine.topics.waiters().wake_all(); // those who wait for a topic
+        let timeout = if is_in_callback() { Some(Duration::ZERO) } else { timeout };
+        let deadline = timeout.and_then(|timeout| shared.engine.clock.instant().checked_add(timeout));
+        let queues = shared.queues.take_all();
+        let flushed = if is_in_callback() { Ok(true) } else { shared.flush(&queues, deadline) };
+        let error = Error::new(ErrorKind::Closed);
+        queues.iter().for_each(|queue| queue.retire(shared, &error));
+        match flushed {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let what = "the producer was closed with records that were not written, which failed".to_owned();
+                Err(Error::new(ErrorKind::Timeout { what }))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        self.shared.closed.store(true, Ordering::Release);
-        for queue in self.shared.all_queues() {
-            queue.write_now();
+        let shared = &*self.shared;
+        if !shared.close() {
+            return;
         }
+        shared.engine.topics.waiters().wake_all();
+        let queues = shared.queues.take_all();
+        let left = queues.iter().filter(|queue| queue.write_all(shared).is_some()).count();
+        if left > 0 {
+            tracing::warn!("a producer was dropped with records for {left} partitions that could not be written yet");
+        }
+        let error = Error::new(ErrorKind::Closed);
+        queues.iter().for_each(|queue| queue.retire(shared, &error));
     }
 }
 
+/// Why a record is in no batch.
+pub(super) enum Unsent {
+    Refused(Error),
+    /// Something has to come first.
+    Waits(Need),
+}
+
+/// What a record waits for.
+pub(super) enum Need {
+    /// So many bytes of the producer's memory.
+    Memory(usize),
+    /// The topic or the partition that this error names.
+    Topic(Error),
+    /// Room for so many bytes in the store.
+    Room(u64),
+}
+
 impl Shared {
-    fn check_open(&self) -> Result<()> {
-        self.engine.check_open()?;
-        if self.closed.load(Ordering::Acquire) { Err(Error::new(ErrorKind::Closed)) } else { Ok(()) }
+    /// What `send` refuses by itself. Returns the record's time.
+    pub(super) fn begin(&self, record: &ProducerRecord<'_>) -> Result<Timestamp> {
+        self.check_open()?;
+        if let Some(partition) = record.partition.filter(|partition| *partition < 0) {
+            return Err(Error::illegal_argument(format!("a partition cannot be negative, as {partition} is")));
+        }
+        let now = self.engine.clock.now();
+        match record.timestamp {
+            None => Ok(now),
+            Some(timestamp) if timestamp < 0 => {
+                Err(Error::illegal_argument(format!("a timestamp cannot be negative, as {timestamp} is")))
+            }
+            Some(timestamp) => Ok(timestamp),
+        }
     }
 
-    /// Chooses the partition, checks the record against its topic, and puts it into the open batch.
-    fn place(&self, record: &ProducerRecord<'_>, timestamp: Timestamp, now: Timestamp) -> Result<Ack> {
-        let mut queue = self.topic_queue(record.topic)?;
-        let size = self.check(record, timestamp, now, queue.topic.config())?;
-        if !self.engine.topics.usage().has_room(size) {
-            make_room(&self.engine, self.config.get_max_block(), size)?;
-            queue = self.topic_queue(record.topic)?; // it may have changed meanwhile
-            self.check(record, timestamp, now, queue.topic.config())?;
+    /// The acknowledgement of what came of a record.
+    pub(super) fn acknowledge(&self, outcome: Result<Ack>) -> Result<Ack> {
+        match outcome {
+            Ok(ack) => Ok(ack),
+            Err(error) if matches!(error.kind(), ErrorKind::Closed | ErrorKind::IllegalArgument { .. }) => Err(error),
+            Err(error) => {
+                self.stats.note_refused();
+                Ok(Ack::refused(error))
+            }
         }
-        let count = queue.topic.partition_count();
+    }
+
+    /// Chooses the partition, checks the record against its topic, and puts it into a batch.
+    pub(super) fn place(
+        &self,
+        record: &ProducerRecord<'_>,
+        timestamp: Timestamp,
+        granted: &mut Option<Share>,
+    ) -> std::result::Result<Ack, Unsent> {
+        let placed = self.queues.with(self, record.topic, |queues| self.place_in(queues, record, timestamp, granted));
+        match placed {
+            Ok(placed) => placed,
+            Err(error) => {
+                Err(self.is_awaited(error).map_or_else(Unsent::Refused, |error| Unsent::Waits(Need::Topic(error))))
+            }
+        }
+    }
+
+    fn place_in(
+        &self,
+        queues: &TopicQueue,
+        record: &ProducerRecord<'_>,
+        timestamp: Timestamp,
+        granted: &mut Option<Share>,
+    ) -> std::result::Result<Ack, Unsent> {
+        let now = if record.timestamp.is_some() { self.engine.clock.now() } else { timestamp };
+        let size = queues.check(record, timestamp, now).map_err(Unsent::Refused)?;
+        if !self.engine.topics.usage().has_room(size as u64) {
+            return Err(Unsent::Waits(Need::Room(size as u64)));
+        }
+        let count = queues.count();
         let is_sticky = record.partition.is_none() && record.key.is_none();
         let number = match (record.partition, record.key) {
             (Some(partition), _) => partition,
             (None, Some(key)) => partition_for_key(key, count),
-            (None, None) => queue.sticky.current(count),
+            (None, None) => queues.sticky.current(count),
         };
-        let partition = queue.partitions.get(usize::try_from(number).unwrap_or(usize::MAX)).ok_or_else(|| {
+        let Some(queue) = queues.partitions.get(usize::try_from(number).unwrap_or(usize::MAX)) else {
             let topic = record.topic.to_owned();
-            Error::new(ErrorKind::UnknownTopicOrPartition { topic, partition: Some(number) })
-        })?;
-        let placed = partition.push(record, timestamp, self.engine.clock.instant());
+            let error = Error::new(ErrorKind::UnknownTopicOrPartition { topic, partition: Some(number) });
+            return Err(Unsent::Waits(Need::Topic(error)));
+        };
+        let placed =
+            queue.push(self, (record, timestamp), granted).map_err(|unplaced| self.unplaced(queue, unplaced))?;
+        let Placed { batch, delta, size, complete } = placed;
         if is_sticky {
-            queue.sticky.on_append(placed.size, placed.complete);
+            queues.sticky.on_append(size, complete);
         }
-        if let Some(due) = placed.due {
-            self.engine.timer.wake_at(due);
-        }
-        Ok(Ack::sent(placed.batch, placed.delta, timestamp, record.durability))
+        let len = |bytes: Option<&[u8]>| bytes.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX));
+        let (key_size, value_size) = (len(record.key), len(record.value));
+        Ok(Ack::sent(Sent { batch, delta, key_size, value_size, timestamp, wanted: record.durability }))
     }
 
-    /// What the topic refuses (producer.md 11). Checked record by record, so that one bad record harms no other.
-    /// Returns the bytes that the record takes as a batch of its own.
-    fn check(
-        &self,
-        record: &ProducerRecord<'_>,
-        timestamp: Timestamp,
-        now: Timestamp,
-        topic: &TopicConfig,
-    ) -> Result<u64> {
-        if record.key.is_none() && topic.get_cleanup_policy().compacts() {
-            return Err(Error::new(ErrorKind::InvalidRecord { reason: "a compacted topic needs a key" }));
+    #[cold]
+    fn unplaced(&self, queue: &PartitionQueue, unplaced: Unplaced) -> Unsent {
+        match unplaced {
+            Unplaced::NeedsMemory(bytes) => Unsent::Waits(Need::Memory(bytes)),
+            // The topic was deleted, or the producer closed.
+            Unplaced::Retired => match self.check_open() {
+                Err(error) => Unsent::Refused(error),
+                Ok(()) => {
+                    let topic = queue.name.topic().to_owned();
+                    Unsent::Waits(Need::Topic(Error::new(ErrorKind::UnknownTopicOrPartition {
+                        topic,
+                        partition: None,
+                    })))
+                }
+            },
         }
-        if topic.get_message_timestamp_type() == TimestampType::CreateTime {
-            check_timestamp(timestamp, now, topic)?;
-        }
-        let headers = record.headers.iter().copied();
-        let size = HEADER_LEN + BatchBuilder::new().record_size(timestamp, record.key, record.value, headers);
-        let store_max = self.engine.topics.usage().limit().and_then(|limit| usize::try_from(limit).ok());
-        let limit = self.config.get_max_request_size().min(batch_size_max(topic)).min(store_max.unwrap_or(usize::MAX));
-        if size > limit {
-            return Err(Error::new(ErrorKind::RecordTooLarge { size, limit }));
-        }
-        Ok(size as u64)
     }
 
-    fn topic_queue(&self, name: &str) -> Result<Arc<TopicQueue>> {
-        if let Some(queue) = self.queues.read().get(name).filter(|queue| queue.topic.is_current()) {
-            return Ok(Arc::clone(queue));
+    /// The error of a topic that is not there, if there may be one of that name later.
+    fn is_awaited(&self, error: Error) -> Result<Error> {
+        match error.kind() {
+            ErrorKind::UnknownTopicOrPartition { topic, .. } => crate::topic::check_topic_name(topic).map(|()| error),
+            _ => Err(error),
         }
-        self.drop_deleted();
-        if is_internal(name) {
-            let reason = "only the engine writes to it";
-            return Err(Error::new(ErrorKind::InvalidTopic { topic: name.to_owned(), reason }));
-        }
-        // The topic is looked up under the lock, so that an earlier state of it never replaces a later one.
-        let mut queues = self.queues.write();
-        let topic = self.engine.topics.get(name)?;
-        let limits = BatchLimits {
-            compression: self.config.get_compression_type(),
-            size: self.config.get_batch_size().min(batch_size_max(topic.config())),
-            linger: self.config.get_linger(),
-        };
-        let name = Arc::clone(topic.name());
-        let former = queues.get(&name);
-        if let Some(queue) = former.filter(|queue| queue.topic.is_current()) {
-            return Ok(Arc::clone(queue)); // another thread was faster
-        }
-        let queue = Arc::new(TopicQueue::new(topic, limits, former.map(Arc::as_ref)));
-        let former = queues.insert(name, Arc::clone(&queue));
-        drop(queues);
-        if let Some(former) = former.filter(|former| former.topic.is_deleted()) {
-            former.partitions.iter().for_each(|queue| _ = queue.write_now());
-        }
-        Ok(queue)
     }
 
-    /// Forgets topics that were deleted. What waited for being written to them fails now.
-    fn drop_deleted(&self) {
-        let is_deleted = |queue: &TopicQueue| !queue.topic.is_current() && queue.topic.is_deleted();
-        if !self.queues.read().values().any(|queue| is_deleted(queue)) {
-            return;
-        }
-        let deleted: Vec<_> = self.queues.write().extract_if(|_, queue| is_deleted(queue)).collect();
-        let queues = deleted.iter().flat_map(|(_, topic)| &topic.partitions);
-        queues.for_each(|queue| _ = queue.write_now());
+    /// When `max.block.ms` is over; `None` for never.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.engine.clock.instant().checked_add(self.config.get_max_block())
     }
 
-    fn all_queues(&self) -> Vec<Arc<PartitionQueue>> {
-        self.queues.read().values().flat_map(|topic| topic.partitions.iter().cloned()).collect()
-    }
-}
-
-/// Bytes of the largest batch that the topic's logs take.
-fn batch_size_max(topic: &TopicConfig) -> usize {
-    topic.get_max_message_bytes().min(usize::try_from(topic.get_segment_bytes()).unwrap_or(usize::MAX))
-}
-
-fn check_timestamp(timestamp: Timestamp, now: Timestamp, topic: &TopicConfig) -> Result<()> {
-    let millis = |limit: Duration| Timestamp::try_from(limit.as_millis()).unwrap_or(Timestamp::MAX);
-    let reason = if now.saturating_sub(timestamp) > millis(topic.get_message_timestamp_before_max()) {
-        "it is older than message.timestamp.before.max.ms allows"
-    } else if timestamp.saturating_sub(now) > millis(topic.get_message_timestamp_after_max()) {
-        "it is further in the future than message.timestamp.after.max.ms allows"
-    } else {
-        return Ok(());
-    };
-    Err(Error::new(ErrorKind::InvalidTimestamp { timestamp, reason }))
-}
-
-impl Task for Shared {
-    /// Writes batches that have lingered long enough; all of them when the broker is being closed. Those of topics that
-    /// were deleted fail.
-    fn run(&self, now: Instant) -> Option<Instant> {
-        self.drop_deleted();
-        let closing = self.engine.check_open().is_err();
-        let write = |queue: &Arc<PartitionQueue>| {
-            if closing {
-                queue.write_now();
-                return None;
+    /// Waits for what a record needs.
+    fn wait_for(&self, need: Need, deadline: Option<Instant>) -> Result<Option<Share>> {
+        match need {
+            Need::Memory(bytes) => self.wait_for_memory(bytes, deadline).map(Some),
+            Need::Room(size) => self.make_room(size, deadline).map(|()| None),
+            Need::Topic(error) => {
+                let version = self.engine.topics.version();
+                let ErrorKind::UnknownTopicOrPartition { topic, partition } = error.kind() else { return Err(error) };
+                let found =
+                    self.engine.topics.get(topic).and_then(|topic| topic.partition(partition.unwrap_or(0)).map(drop));
+                if found.is_ok() {
+                    return Ok(None);
+                }
+                self.wait_for_topics(version, error, deadline).map(|()| None)
             }
-            queue.write_due(now)
-        };
-        self.all_queues().iter().filter_map(write).min()
+        }
+    }
+
+    fn wait_for_memory(&self, bytes: usize, deadline: Option<Instant>) -> Result<Share> {
+        let began = self.engine.clock.instant();
+        let wait = self.memory.wait(bytes);
+        self.write_all();
+        let share = wait.block(deadline);
+        self.stats.note_memory_wait(self.engine.clock.instant().saturating_duration_since(began));
+        self.check_open()?;
+        share.ok_or_else(|| self.memory.exhausted(bytes))
+    }
+
+    /// Writes what is in memory, as far as nobody else is at it.
+    fn write_all(&self) {
+        self.queues.all().iter().for_each(|queue| _ = queue.write_all(self));
+    }
+
+    /// Has what is in memory written by the timer's thread.
+    pub(super) fn press(&self) {
+        self.queues.all().iter().for_each(|queue| queue.press(self));
+    }
+
+    pub(super) fn make_room(&self, size: u64, deadline: Option<Instant>) -> Result<()> {
+        make_room(&self.engine, deadline, size)
+    }
+
+    /// Waits until the topics are not those of `version` any more.
+    fn wait_for_topics(&self, version: u64, missing: Error, deadline: Option<Instant>) -> Result<()> {
+        let topics = &self.engine.topics;
+        let waiter = Arc::<Waiter>::default();
+        topics.waiters().add_for_all(&waiter);
+        let moved = || topics.version() != version || self.check_open().is_err();
+        let has_moved = moved() || waiter.wait_until(deadline) || moved();
+        topics.waiters().remove(&waiter);
+        self.check_open()?;
+        if has_moved { Ok(()) } else { Err(self.never_came(missing)) }
+    }
+
+    /// The error of a topic that did not come within `max.block.ms`.
+    #[cold]
+    pub(super) fn never_came(&self, missing: Error) -> Error {
+        let what = format!("nobody created it within {:?}", self.config.get_max_block());
+        Error::new(ErrorKind::Timeout { what }).caused_by(missing)
+    }
+
+    /// Has everything in `queues` written and made as durable as it is to be. Returns whether all was settled by `deadline`.
+    fn flush(&self, queues: &[Arc<PartitionQueue>], deadline: Option<Instant>) -> Result<bool> {
+        let began = self.engine.clock.instant();
+        let left: Vec<_> = queues.iter().filter_map(|queue| queue.write_all(self)).collect();
+        let settled = left.iter().map(|batch| batch.wait_settled(deadline)).fold(true, |all, one| all & one);
+        let mut targets = Vec::new();
+        let mut outcome = Ok(());
+        for (partition, end) in queues.iter().filter_map(|queue| queue.written()) {
+            match partition.keeps_promises(end) {
+                Ok(true) => {}
+                Ok(false) => targets.push((partition, end)),
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
+        }
+        let synced = self.engine.topics.flusher().committer.sync_to(&targets);
+        queues.iter().for_each(|queue| queue.callbacks.run(queue));
+        self.stats.note_flush(self.engine.clock.instant().saturating_duration_since(began));
+        synced.into_iter().fold(outcome, Result::and).map(|()| settled)
     }
 }

@@ -126,6 +126,21 @@ impl BatchBuilder {
         }
     }
 
+    /// Allocates what a batch of `capacity` bytes takes, so that filling it up to there does not.
+    pub(crate) fn reserve(&mut self, capacity: usize) {
+        self.plain.reserve_exact(capacity.saturating_sub(self.plain.len()));
+    }
+
+    /// Bytes that it holds, used or not, without those for compressing.
+    pub(crate) fn capacity(&self) -> usize {
+        self.plain.capacity()
+    }
+
+    /// Exchanges the memory that compressing uses, so that many builders can share it.
+    pub(crate) fn swap_packed(&mut self, packed: &mut Vec<u8>) {
+        std::mem::swap(&mut self.packed, packed);
+    }
+
     /// Makes the builder as good as new, but for its memory.
     pub(crate) fn clear(&mut self) {
         self.begin(BatchFields::default());
@@ -181,16 +196,54 @@ impl BatchBuilder {
 
     /// Bytes, before compression, by which [`push`](BatchBuilder::push) with the same arguments would make the batch
     /// longer.
-    pub(crate) fn record_size<'h>(
+    #[cfg(test)]
+    pub(super) fn record_size<'h>(
         &self,
         timestamp: Timestamp,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         headers: impl Iterator<Item = (&'h str, Option<&'h [u8]>)>,
     ) -> usize {
-        let (_, headers_len) = measure_headers(headers);
-        let body = body_size(self.timestamp_delta(timestamp), self.next_delta(), key, value, headers_len);
-        varint_size(to_i32(body)) + body
+        self.measure(timestamp, key, value, measure_headers(headers)).size()
+    }
+
+    /// Bytes of a batch that holds nothing but this record.
+    pub(crate) fn size_alone<'h>(
+        timestamp: Timestamp,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: impl Iterator<Item = (&'h str, Option<&'h [u8]>)>,
+    ) -> usize {
+        HEADER_LEN + BatchBuilder::new().measure(timestamp, key, value, measure_headers(headers)).size()
+    }
+
+    /// Most bytes of such a batch, whatever the timestamp.
+    pub(crate) fn size_alone_max<'h>(
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: impl Iterator<Item = (&'h str, Option<&'h [u8]>)>,
+    ) -> usize {
+        // Length, attributes, timestamp delta, offset delta 0, lengths of key and value.
+        const FIELDS_MAX: usize = 5 + 1 + 10 + 1 + 5 + 5;
+        HEADER_LEN + FIELDS_MAX + key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + measure_headers(headers).1
+    }
+
+    /// Appends a record behind the last one, if the batch has at most `len_max` bytes then. Returns its offset delta and
+    /// the bytes by which the batch grew, before compression.
+    pub(crate) fn push_within<'h>(
+        &mut self,
+        len_max: usize,
+        timestamp: Timestamp,
+        (key, value): (Option<&[u8]>, Option<&[u8]>),
+        headers: impl Iterator<Item = (&'h str, Option<&'h [u8]>)> + Clone,
+    ) -> Option<(i32, usize)> {
+        let counted = measure_headers(headers.clone());
+        let measured = self.measure(timestamp, key, value, counted);
+        if self.len() + measured.size() > len_max {
+            return None;
+        }
+        self.put(&measured, timestamp, (key, value), |out| write_headers(counted.0, headers, out));
+        Some((measured.offset_delta, measured.size()))
     }
 
     /// Appends a record behind the last one and returns its offset delta.
@@ -218,23 +271,18 @@ impl BatchBuilder {
         value: Option<&[u8]>,
         headers: impl Iterator<Item = (&'h str, Option<&'h [u8]>)> + Clone,
     ) {
-        let (count, headers_len) = measure_headers(headers.clone());
-        self.put(offset_delta, timestamp, key, value, headers_len, |out| {
-            write_varint(count, out);
-            for (key, value) in headers {
-                write_bytes(Some(key.as_bytes()), out);
-                write_bytes(value, out);
-            }
-        });
+        let counted = measure_headers(headers.clone());
+        let measured = self.measure_at(offset_delta, timestamp, key, value, counted.1);
+        self.put(&measured, timestamp, (key, value), |out| write_headers(counted.0, headers, out));
     }
 
     /// Appends a copy of `record`, headers byte for byte, with the offset delta `offset_delta`, which is larger than
     /// that of the last one. Its timestamp stays what it is.
     pub(crate) fn push_record(&mut self, offset_delta: i32, record: &Record<'_>) {
         let headers = record.headers_bytes();
-        self.put(offset_delta, record.timestamp(), record.key(), record.value(), headers.len(), |out| {
-            out.extend_from_slice(headers);
-        });
+        let (timestamp, key, value) = (record.timestamp(), record.key(), record.value());
+        let measured = self.measure_at(offset_delta, timestamp, key, value, headers.len());
+        self.put(&measured, timestamp, (key, value), |out| out.extend_from_slice(headers));
     }
 
     /// Fills in the header, compressing the records first if asked, and returns the batch.
@@ -299,24 +347,52 @@ impl BatchBuilder {
         }
     }
 
-    fn put(
-        &mut self,
+    #[inline]
+    fn measure(
+        &self,
+        timestamp: Timestamp,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        (_, headers_len): (i32, usize),
+    ) -> Measured {
+        self.measure_at(self.next_delta(), timestamp, key, value, headers_len)
+    }
+
+    #[inline]
+    fn measure_at(
+        &self,
         offset_delta: i32,
         timestamp: Timestamp,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         headers_len: usize,
+    ) -> Measured {
+        let timestamp_delta = self.timestamp_delta(timestamp);
+        let body = 1
+            + varlong_size(timestamp_delta)
+            + varint_size(offset_delta)
+            + bytes_size(key)
+            + bytes_size(value)
+            + headers_len;
+        Measured { timestamp_delta, offset_delta, body }
+    }
+
+    #[inline]
+    fn put(
+        &mut self,
+        measured: &Measured,
+        timestamp: Timestamp,
+        (key, value): (Option<&[u8]>, Option<&[u8]>),
         write_headers: impl FnOnce(&mut Vec<u8>),
     ) {
+        let Measured { timestamp_delta, offset_delta, body } = *measured;
         debug_assert!(self.last_offset_delta < offset_delta, "offsets increase within a batch");
-        let timestamp_delta = self.timestamp_delta(timestamp);
         if self.is_empty() {
             self.base_timestamp = timestamp.wrapping_sub(timestamp_delta);
             self.plain.resize(HEADER_LEN, 0);
         }
-        let body = body_size(timestamp_delta, offset_delta, key, value, headers_len);
         let out = &mut self.plain;
-        out.reserve(body + varint_size(to_i32(body)));
+        out.reserve(measured.size());
         write_varint(to_i32(body), out);
         out.push(0);
         write_varlong(timestamp_delta, out);
@@ -385,15 +461,29 @@ fn size_field(len: usize) -> Result<i32, Malformed> {
     if len <= limit { Ok((len - LOG_OVERHEAD) as i32) } else { Err(Malformed::TooLarge { limit }) }
 }
 
-/// Bytes of a record behind its length.
-fn body_size(
+/// A record as it will be written.
+struct Measured {
     timestamp_delta: i64,
     offset_delta: i32,
-    key: Option<&[u8]>,
-    value: Option<&[u8]>,
-    headers_len: usize,
-) -> usize {
-    1 + varlong_size(timestamp_delta) + varint_size(offset_delta) + bytes_size(key) + bytes_size(value) + headers_len
+    /// Bytes behind its length.
+    body: usize,
+}
+
+impl Measured {
+    /// Bytes with its length.
+    #[inline]
+    fn size(&self) -> usize {
+        varint_size(to_i32(self.body)) + self.body
+    }
+}
+
+#[inline]
+fn write_headers<'h>(count: i32, headers: impl Iterator<Item = (&'h str, Option<&'h [u8]>)>, out: &mut Vec<u8>) {
+    write_varint(count, out);
+    for (key, value) in headers {
+        write_bytes(Some(key.as_bytes()), out);
+        write_bytes(value, out);
+    }
 }
 
 /// The number of headers, and the bytes that it and they take.
@@ -450,16 +540,23 @@ mod tests {
     }
 
     #[test]
-    fn record_size_is_what_push_adds() {
+    fn a_record_is_pushed_only_where_it_fits() {
         let mut builder = BatchBuilder::new();
         assert_eq!(builder.len(), HEADER_LEN);
         let value = [7; 300];
         for (count, timestamp) in (0..200).map(|count| (count, 5000 + i64::from(count) * 37)) {
             let headers = [("name", Some(&value[..usize::from(count as u8) / 3])), ("", None)];
             let headers = headers.into_iter().take(count as usize % 3);
-            let size = builder.record_size(timestamp, Some(b"key"), Some(&value), headers.clone());
             let before = builder.len();
-            assert_eq!(builder.push(timestamp, Some(b"key"), Some(&value), headers), count);
+            let mut twin = BatchBuilder::new();
+            twin.push(timestamp, Some(b"key"), Some(&value), headers.clone());
+            let alone = BatchBuilder::size_alone(timestamp, Some(b"key"), Some(&value), headers.clone());
+            assert_eq!(alone, twin.len());
+            let mut push =
+                |len_max| builder.push_within(len_max, timestamp, (Some(b"key"), Some(&value)), headers.clone());
+            assert_eq!(push(before + alone - HEADER_LEN - 1), None);
+            let (delta, size) = push(before + alone).unwrap();
+            assert_eq!(delta, count);
             assert_eq!(builder.len(), before + size);
         }
         assert_eq!(builder.count(), 200);

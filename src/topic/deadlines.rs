@@ -30,7 +30,7 @@ struct Deadline {
 
 /// A wait for a deadline: dropping it gives the deadline up. The waiter may wait again, for a later one.
 #[derive(Debug)]
-pub(super) struct Ticket(Arc<Waiter>);
+pub(crate) struct Ticket(Arc<Waiter>);
 
 /// Least of `prune_at`.
 const PRUNE_MIN: usize = 64;
@@ -48,7 +48,7 @@ impl Deadlines {
 
     /// Has `waiter` woken at `at`, if the ticket is still there.
     #[must_use = "dropping the ticket ends the wait"]
-    pub(super) fn add(&self, at: Instant, waiter: &Arc<Waiter>) -> Arc<Ticket> {
+    pub(crate) fn add(&self, at: Instant, waiter: &Arc<Waiter>) -> Arc<Ticket> {
         let ticket = Arc::new(Ticket(Arc::clone(waiter)));
         let mut state = self.state.lock();
         if state.heap.len() >= state.prune_at {

@@ -49,7 +49,7 @@ mod waiters;
 #[cfg(test)]
 mod waiters_tests;
 
-pub(crate) use deadlines::Deadlines;
+pub(crate) use deadlines::{Deadlines, Ticket};
 pub(crate) use fetch::{FetchLimits, Look, Parked};
 pub use fetch_future::FetchFuture;
 pub use fetch_options::FetchOptions;
@@ -67,8 +67,8 @@ pub(crate) use timer::{Task, Timer};
 pub(crate) use topic::Topic;
 pub use topic::TopicDescription;
 pub(crate) use topic_file::{TopicFile, TopicState, id_in_partition_metadata, id_text};
-pub(crate) use topic_name::{OFFSETS_TOPIC, is_internal, parse_partition_dir};
+pub(crate) use topic_name::{OFFSETS_TOPIC, check_topic_name, is_internal, parse_partition_dir};
 pub(crate) use topic_place::{TopicPlace, is_leftover};
 pub use topics::MAX_PARTITIONS;
 pub(crate) use topics::Topics;
-pub(crate) use waiters::Waiter;
+pub(crate) use waiters::{Waiter, Waiters};

@@ -207,7 +207,7 @@ impl Partition {
         &self.fetch_limits
     }
 
-    pub(super) fn clock(&self) -> &dyn Clock {
+    pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
 

@@ -22,7 +22,7 @@ pub(crate) fn is_internal(topic: &str) -> bool {
 /// Refuses names that Kafka refuses.
 ///
 /// Rule: records.md 14, `Topic.validate`.
-pub(super) fn check_topic_name(name: &str) -> Result<()> {
+pub(crate) fn check_topic_name(name: &str) -> Result<()> {
     let reason = if name.is_empty() {
         "it is empty"
     } else if name == "." || name == ".." {

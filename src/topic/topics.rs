@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::deadlines::Deadlines;
 use super::flusher::Flusher;
 use super::opening::Opening;
 use super::partition::Partition;
@@ -137,6 +138,11 @@ impl Topics {
     /// Positions above a log end that were reset.
     pub(crate) fn positions_above_end(&self) -> u64 {
         self.place.fetch_limits.positions_above_end.load(Ordering::Relaxed)
+    }
+
+    /// Wakes those who wait at their deadlines, where there is a timer.
+    pub(crate) fn deadlines(&self) -> Option<&Arc<Deadlines>> {
+        self.place.fetch_limits.deadlines.as_ref()
     }
 
     /// Lets no file be opened any more: the directory is going to be somebody else's.

@@ -1,0 +1,249 @@
+//! `buffer.memory`: what a producer's batches may take together until they are written.
+//!
+//! A batch takes its share when it is opened and gives it back when it is written or has failed. Who finds too little left
+//! waits in a queue: first come, first served, as with Kafka's `BufferPool`, so that a large batch is not passed over for
+//! ever by small ones. The memory itself is kept and used again.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::error::{Error, ErrorKind};
+use crate::record::BatchBuilder;
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering};
+use crate::topic::Waiter;
+
+/// The memory of a producer's batches.
+#[derive(Debug)]
+pub(super) struct Memory {
+    limit: usize,
+    state: Mutex<State>,
+    /// How many wait. Changed under `state`; a stale value costs a batch that is written early, or some time more.
+    waiting: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Bytes that no batch has.
+    available: usize,
+    /// Builders that no batch has, whose memory is a part of `available`.
+    spare: Vec<BatchBuilder>,
+    /// Sum of their capacities.
+    spare_bytes: usize,
+    queue: VecDeque<Arc<Request>>,
+    /// Where batches are compressed: as many as ever were at a time.
+    packed: Vec<Vec<u8>>,
+}
+
+/// Somebody who waits for memory. Dropping it gives up the place in the queue, and what was granted.
+#[derive(Debug)]
+pub(super) struct MemoryWait<'a> {
+    memory: &'a Memory,
+    request: Arc<Request>,
+}
+
+#[derive(Debug)]
+struct Request {
+    bytes: usize,
+    /// Set once, under the lock of the state, when the bytes have been taken for it.
+    granted: AtomicBool,
+    waiter: Arc<Waiter>,
+}
+
+/// A batch's share, with a builder to fill.
+#[derive(Debug)]
+pub(super) struct Share {
+    pub(super) builder: BatchBuilder,
+    /// Bytes that it counts for.
+    pub(super) bytes: usize,
+}
+
+impl Memory {
+    pub(super) fn new(limit: usize) -> Self {
+        let (queue, spare, packed) = (VecDeque::new(), Vec::new(), Vec::new());
+        let state = State { available: limit, spare, spare_bytes: 0, queue, packed };
+        Memory { limit, state: Mutex::new(state), waiting: AtomicUsize::new(0) }
+    }
+
+    /// Most bytes that there are.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Bytes that no batch has.
+    pub(super) fn available(&self) -> usize {
+        self.state.lock().available
+    }
+
+    /// Whether somebody waits: what can be written is to be written.
+    pub(super) fn is_short(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes `bytes`, if there are as many and nobody waits for them.
+    pub(super) fn try_take(&self, bytes: usize) -> Option<Share> {
+        let mut state = self.state.lock();
+        if !state.queue.is_empty() || !state.take(bytes) {
+            return None;
+        }
+        let builder = state.builder();
+        drop(state);
+        Some(Share::new(builder, bytes))
+    }
+
+    /// As [`try_take`](Memory::try_take), `bytes` more for a share.
+    pub(super) fn try_extend(&self, share_bytes: &mut usize, bytes: usize) -> bool {
+        let mut state = self.state.lock();
+        let taken = state.queue.is_empty() && state.take(bytes);
+        drop(state);
+        if taken {
+            *share_bytes += bytes;
+        }
+        taken
+    }
+
+    /// Joins the queue of those who wait for `bytes`, which are at most the [limit](Memory::limit).
+    pub(super) fn wait(&self, bytes: usize) -> MemoryWait<'_> {
+        let request = Arc::new(Request { bytes, granted: AtomicBool::new(false), waiter: Arc::default() });
+        let mut state = self.state.lock();
+        state.queue.push_back(Arc::clone(&request));
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let granted = self.grant(&mut state); // it may be there by now
+        drop(state);
+        wake(granted);
+        MemoryWait { memory: self, request }
+    }
+
+    /// Gives back what a batch had.
+    pub(super) fn give_back(&self, share: Share) {
+        let Share { mut builder, bytes } = share;
+        builder.clear();
+        let mut state = self.state.lock();
+        state.available += bytes;
+        let granted = self.grant(&mut state);
+        let room = state.available.saturating_sub(state.spare_bytes);
+        if builder.capacity() <= room {
+            state.spare_bytes += builder.capacity();
+            state.spare.push(builder);
+        }
+        drop(state);
+        wake(granted);
+    }
+
+    /// Gives back `bytes` of an open share that turned out not to be needed.
+    fn give_back_bytes(&self, bytes: usize) {
+        let mut state = self.state.lock();
+        state.available += bytes;
+        let granted = self.grant(&mut state);
+        drop(state);
+        wake(granted);
+    }
+
+    /// Serves those who wait, in their order. The caller wakes those that are returned when it holds no lock.
+    fn grant(&self, state: &mut State) -> Vec<Arc<Request>> {
+        let mut granted = Vec::new();
+        while let Some(next) = state.queue.front() {
+            let bytes = next.bytes;
+            if !state.take(bytes) {
+                break;
+            }
+            if let Some(request) = state.queue.pop_front() {
+                request.granted.store(true, Ordering::Release);
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
+                granted.push(request);
+            }
+        }
+        granted
+    }
+
+    /// Memory to compress into.
+    pub(super) fn packed(&self) -> Vec<u8> {
+        self.state.lock().packed.pop().unwrap_or_default()
+    }
+
+    /// Takes that memory back.
+    pub(super) fn give_back_packed(&self, packed: Vec<u8>) {
+        self.state.lock().packed.push(packed);
+    }
+
+    /// The error of who did not get `bytes`.
+    #[cold]
+    pub(super) fn exhausted(&self, bytes: usize) -> Error {
+        Error::new(ErrorKind::BufferExhausted { requested: bytes as u64, limit: self.limit as u64 })
+    }
+}
+
+impl State {
+    fn take(&mut self, bytes: usize) -> bool {
+        let Some(left) = self.available.checked_sub(bytes) else { return false };
+        self.available = left;
+        true
+    }
+
+    /// A builder with memory, if there is one. What is kept beside stays within what no batch has.
+    fn builder(&mut self) -> BatchBuilder {
+        let builder = self.spare.pop();
+        self.spare_bytes -= builder.as_ref().map_or(0, BatchBuilder::capacity);
+        while self.available < self.spare_bytes {
+            self.spare_bytes -= self.spare.pop().map_or(self.spare_bytes, |builder| builder.capacity());
+        }
+        builder.unwrap_or_else(BatchBuilder::new)
+    }
+}
+
+impl Share {
+    fn new(mut builder: BatchBuilder, bytes: usize) -> Self {
+        builder.reserve(bytes);
+        Share { builder, bytes }
+    }
+}
+
+fn wake(granted: Vec<Arc<Request>>) {
+    granted.iter().for_each(|request| request.waiter.wake());
+}
+
+impl MemoryWait<'_> {
+    /// Who is woken when it is served.
+    pub(super) fn waiter(&self) -> &Arc<Waiter> {
+        &self.request.waiter
+    }
+
+    /// What was waited for, if it has come.
+    pub(super) fn take(&self) -> Option<Share> {
+        if !self.request.granted.swap(false, Ordering::AcqRel) {
+            return None;
+        }
+        let builder = self.memory.state.lock().builder();
+        Some(Share::new(builder, self.request.bytes))
+    }
+
+    /// Blocks until it has come, or until `deadline`.
+    pub(super) fn block(&self, deadline: Option<Instant>) -> Option<Share> {
+        loop {
+            if let Some(share) = self.take() {
+                return Some(share);
+            }
+            if !self.request.waiter.wait_until(deadline) {
+                return self.take();
+            }
+        }
+    }
+}
+
+impl Drop for MemoryWait<'_> {
+    fn drop(&mut self) {
+        let mut state = self.memory.state.lock();
+        let before = state.queue.len();
+        state.queue.retain(|request| !Arc::ptr_eq(request, &self.request));
+        let has_left = state.queue.len() < before;
+        if has_left {
+            self.memory.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        // A large request at the front may have kept smaller ones waiting.
+        let granted = if has_left { self.memory.grant(&mut state) } else { Vec::new() };
+        drop(state);
+        wake(granted);
+        if self.request.granted.swap(false, Ordering::AcqRel) {
+            self.memory.give_back_bytes(self.request.bytes);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Sending as a future.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use super::ack::Ack;
+use super::memory::{MemoryWait, Share};
+use super::producer::{Need, Unsent};
+use super::record::ProducerRecord;
+use super::shared::Shared;
+use crate::error::{Error, Result};
+use crate::sync::Arc;
+use crate::topic::{Ticket, Waiter};
+use crate::types::Timestamp;
+
+/// A record that is sent when this is polled, as soon as there is memory for it: see
+/// [`send_async`](crate::Producer::send_async).
+#[derive(Debug)]
+#[must_use = "nothing is sent before it is polled"]
+pub struct SendFuture<'a> {
+    shared: &'a Shared,
+    record: ProducerRecord<'a>,
+    begun: Option<Begun>,
+    wait: Option<Wait<'a>>,
+}
+
+/// What the first poll finds out.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    timestamp: Timestamp,
+    /// When `max.block.ms` is over; `None` for never.
+    deadline: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Wait<'a> {
+    what: Awaited<'a>,
+    waiter: Arc<Waiter>,
+    /// Wakes the waiter at the deadline.
+    _ticket: Option<Arc<Ticket>>,
+}
+
+#[derive(Debug)]
+enum Awaited<'a> {
+    Memory(MemoryWait<'a>, usize),
+    /// Other topics than those of this version, for want of the one that the error names.
+    Topics(u64, Error),
+}
+
+impl<'a> SendFuture<'a> {
+    pub(super) fn new(shared: &'a Shared, record: ProducerRecord<'a>) -> Self {
+        SendFuture { shared, record, begun: None, wait: None }
+    }
+
+    /// What came of the record, if that is known by now.
+    fn attempt(&mut self, context: &mut Context<'_>) -> Option<Result<Ack>> {
+        let begun = match self.begun {
+            Some(begun) => begun,
+            None => match self.shared.begin(&self.record) {
+                Ok(timestamp) => *self.begun.insert(Begun { timestamp, deadline: self.shared.deadline() }),
+                Err(error) => return Some(Err(error)),
+            },
+        };
+        let mut granted = None;
+        loop {
+            if let Some(wait) = &self.wait {
+                match wait.poll(self.shared, begun.deadline, context) {
+                    Poll::Pending => return None,
+                    Poll::Ready(Ok(share)) => granted = share,
+                    Poll::Ready(Err(error)) => return Some(Err(error)),
+                }
+                self.forget();
+            }
+            let version = self.shared.engine.topics.version();
+            let placed = self.shared.place(&self.record, begun.timestamp, &mut granted);
+            if let Some(unused) = granted.take() {
+                self.shared.memory.give_back(unused);
+            }
+            let what = match placed {
+                Ok(ack) => return Some(Ok(ack)),
+                Err(Unsent::Refused(error)) => return Some(Err(error)),
+                Err(Unsent::Waits(Need::Room(size))) => {
+                    match self.shared.make_room(size, Some(self.shared.engine.clock.instant())) {
+                        Ok(()) => continue,
+                        Err(error) => return Some(Err(error)),
+                    }
+                }
+                Err(Unsent::Waits(Need::Memory(bytes))) => Awaited::Memory(self.shared.memory.wait(bytes), bytes),
+                Err(Unsent::Waits(Need::Topic(error))) => Awaited::Topics(version, error),
+            };
+            self.wait = Some(Wait::begin(self.shared, what, begun.deadline));
+        }
+    }
+
+    fn forget(&mut self) {
+        if let Some(wait) = self.wait.take() {
+            self.shared.engine.topics.waiters().remove(&wait.waiter);
+        }
+    }
+}
+
+impl<'a> Wait<'a> {
+    fn begin(shared: &Shared, what: Awaited<'a>, deadline: Option<Instant>) -> Self {
+        let waiter = match &what {
+            Awaited::Memory(wait, _) => {
+                shared.press();
+                Arc::clone(wait.waiter())
+            }
+            Awaited::Topics(..) => {
+                let waiter = Arc::<Waiter>::default();
+                shared.engine.topics.waiters().add_for_all(&waiter);
+                waiter
+            }
+        };
+        let deadlines = shared.engine.topics.deadlines();
+        let ticket = deadlines.zip(deadline).map(|(deadlines, at)| deadlines.add(at, &waiter));
+        Wait { what, waiter, _ticket: ticket }
+    }
+
+    /// Whether it is over; with the memory that was waited for.
+    fn poll(
+        &self,
+        shared: &Shared,
+        deadline: Option<Instant>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Share>>> {
+        loop {
+            shared.check_open()?;
+            match &self.what {
+                Awaited::Memory(wait, _) => {
+                    if let Some(share) = wait.take() {
+                        return Poll::Ready(Ok(Some(share)));
+                    }
+                }
+                Awaited::Topics(version, _) if shared.engine.topics.version() != *version => {
+                    return Poll::Ready(Ok(None));
+                }
+                Awaited::Topics(..) => {}
+            }
+            if deadline.is_some_and(|deadline| deadline <= shared.engine.clock.instant()) {
+                return Poll::Ready(Err(match &self.what {
+                    Awaited::Memory(_, bytes) => shared.memory.exhausted(*bytes),
+                    Awaited::Topics(_, missing) => shared.never_came(missing.clone()),
+                }));
+            }
+            if !self.waiter.poll(context.waker()) {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl Future for SendFuture<'_> {
+    type Output = Result<Ack>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        match this.attempt(context) {
+            Some(outcome) => Poll::Ready(this.shared.acknowledge(outcome)),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for SendFuture<'_> {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
