@@ -74,6 +74,7 @@
 
 mod broker;
 mod check;
+mod client;
 mod clock;
 mod config;
 mod consumer;
@@ -97,9 +98,12 @@ pub use broker::{Broker, BrokerStats, ReadOnlyBroker};
 pub use check::{
     DumpOptions, Finding, RepairOptions, RepairReport, RepairStep, Severity, Verification, dump, repair, verify,
 };
+pub use client::{
+    OwnedRecord, Partitioner, ProducerInterceptor, ProducerRecord, RecordMetadata, RoundRobinPartitioner,
+};
 pub use config::{
     Acks, AutoOffsetReset, BrokerConfig, CleanupPolicy, ConsumerConfig, IsolationLevel, ProducerConfig,
-    StoreFullPolicy, TopicConfig,
+    StoreFullPolicy, TopicCompression, TopicConfig, UnknownKey,
 };
 pub use consumer::{Consumer, ConsumerRecord, ConsumerRecords};
 pub use error::{Error, ErrorKind, Result};
@@ -108,7 +112,7 @@ pub use log::{
     AbortedTransaction, BatchRecords, Cut, Fetched, OffsetSpec, PartitionRecovery, RecordBatches, Records, RecordsIter,
     TimestampOffset,
 };
-pub use producer::{Ack, Producer, ProducerRecord, ProducerStats, RecordMetadata, SendFuture, SentAll, TrySendError};
+pub use producer::{Ack, Producer, ProducerStats, SendFuture, SentAll, TrySendError};
 pub use record::{Header, Headers, Record};
 pub use sys::SyncMethod;
 pub use topic::{

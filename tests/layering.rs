@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules by level. Arrows point to a lower level; neighbours on one level do not know each other.
 const LEVELS: &[&[&str]] = &[
-    &["clock", "config", "error", "sync", "types"],
+    &["client", "clock", "config", "error", "sync", "types"],
     &["record", "sys"],
     &["segment"],
     &["log"],
@@ -19,8 +19,14 @@ const LEVELS: &[&[&str]] = &[
 ];
 
 /// Level 0 has its own order: what the left side may use of it.
-const GROUND: &[(&str, &[&str])] =
-    &[("clock", &["types"]), ("config", &["error", "types"]), ("error", &["types"]), ("sync", &[]), ("types", &[])];
+const GROUND: &[(&str, &[&str])] = &[
+    ("client", &["error", "sync", "types"]),
+    ("clock", &["types"]),
+    ("config", &["client", "error", "sync", "types"]),
+    ("error", &["types"]),
+    ("sync", &[]),
+    ("types", &[]),
+];
 
 /// Modules that threads may be started in, and those that may ask the system for the time or hold `unsafe`.
 const THREADS: &[&str] = &["broker/tasks.rs", "sys/sync_pool.rs"];

@@ -110,10 +110,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::client::ProducerRecord;
     use crate::clock::SystemClock;
     use crate::config::{AutoOffsetReset, ConsumerConfig, ProducerConfig};
     use crate::group::OffsetAndMetadata;
-    use crate::producer::ProducerRecord;
     use crate::sync::{Arc, Ordering};
     use crate::sys::{Faults, FaultyDisk};
     use crate::topic::OFFSETS_TOPIC;

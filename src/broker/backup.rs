@@ -89,11 +89,11 @@ fn sync(disk: &dyn Disk, path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::broker::Broker;
+    use crate::client::ProducerRecord;
     use crate::clock::SystemClock;
     use crate::config::{ConsumerConfig, ProducerConfig, TopicConfig};
     use crate::error::ErrorKind;
     use crate::group::OffsetAndMetadata;
-    use crate::producer::ProducerRecord;
     use crate::sync::{Arc, Ordering};
     use crate::sys::{Faults, FaultyDisk};
     use crate::topic::OFFSETS_TOPIC;

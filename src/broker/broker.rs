@@ -282,9 +282,9 @@ impl Drop for Broker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::ProducerRecord;
     use crate::config::{AutoOffsetReset, ConsumerConfig, ProducerConfig, TopicConfig};
     use crate::consumer::Consumer;
-    use crate::producer::ProducerRecord;
     use crate::sys::FaultyDisk;
     use crate::types::Durability;
 

@@ -108,9 +108,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::client::ProducerRecord;
     use crate::clock::SystemClock;
     use crate::config::{ConsumerConfig, ProducerConfig, TopicConfig};
-    use crate::producer::ProducerRecord;
     use crate::sync::Arc;
     use crate::sys::{Faults, FaultyDisk};
     use crate::types::{Durability, TopicPartition};

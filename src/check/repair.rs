@@ -225,9 +225,9 @@ mod tests {
 
     use super::*;
     use crate::broker::Broker;
+    use crate::client::ProducerRecord;
     use crate::config::{ProducerConfig, TopicConfig};
     use crate::log::Checkpoint;
-    use crate::producer::ProducerRecord;
     use crate::segment::SegmentFile;
     use crate::sys::FaultyDisk;
     use crate::types::Durability;

@@ -1,38 +1,47 @@
 //! Kafka's configuration keys: one table per configuration struct, and the walks over it.
 //!
 //! A row knows the key's spelling, its range and how its field is read and written as text; the walks are the same for
-//! every struct. A key that is in no table is one that this version does not honour, and it is refused rather than
-//! ignored: a setting without effect is worse than an error.
+//! every struct. A key that is in no table is one that this version does not honour. Topics and brokers refuse it: a
+//! setting without effect is worse than an error. What producers do is in `producer_keys.rs`.
 
 use std::time::Duration;
 
 use super::broker::{BrokerConfig, StoreFullPolicy};
-use super::topic::{CleanupPolicy, TopicConfig};
+use super::cleanup_policy::CleanupPolicy;
+use super::producer::Acks;
+use super::topic::TopicConfig;
+use super::topic_compression::TopicCompression;
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::{Durability, OnCorruption, ReadMode, TimestampType};
+use crate::types::{Compression, Durability, OnCorruption, ReadMode, TimestampType};
 
 /// One key of the configuration struct `C`.
 pub(super) struct Key<C: 'static> {
     /// Kafka's spelling.
-    name: &'static str,
+    pub(super) name: &'static str,
     /// What a new `C` has, as text; empty for a key that is not set. For readers, and for a test that compares.
     #[cfg(test)]
-    default: &'static str,
+    pub(super) default: &'static str,
     /// The accepted values, as an error shows them after "expected".
-    range: &'static str,
+    pub(super) range: &'static str,
     /// What an error expects instead of an unknown key that is spelled most like this one.
-    instead: &'static str,
+    pub(super) instead: &'static str,
     /// The value as text; `None` for a key that is not set.
-    get: fn(&C) -> Option<String>,
+    pub(super) get: fn(&C) -> Option<String>,
     /// Takes the value from text; false, without effect, if the text is not of the key's type.
-    set: fn(&mut C, &str) -> bool,
+    pub(super) set: fn(&mut C, &str) -> bool,
     /// Whether the value is in `range`.
-    accepts: fn(&C) -> bool,
+    pub(super) accepts: fn(&C) -> bool,
 }
 
-/// A row: name, field, default, range as text, range as a condition on the field.
+/// A row: name, field, default, range as text, range as a condition on the field; a field that is no number behind `&`.
 macro_rules! key {
+    ($name:literal, & $field:ident, $default:literal, $range:literal, $accepts:expr) => {
+        Key { accepts: |config| $accepts(&config.$field), ..key!($name, $field, $default, $range) }
+    };
     ($name:literal, $field:ident, $default:literal, $range:literal, $accepts:expr) => {
+        Key { accepts: |config| $accepts(config.$field), ..key!($name, $field, $default, $range) }
+    };
+    ($name:literal, $field:ident, $default:literal, $range:literal) => {
         Key {
             name: $name,
             #[cfg(test)]
@@ -41,10 +50,11 @@ macro_rules! key {
             instead: concat!("a key that this version honours; the nearest is ", $name),
             get: |config| config.$field.to_text(),
             set: |config, text| Value::from_text(text).map(|value| config.$field = value).is_some(),
-            accepts: |config| $accepts(config.$field),
+            accepts: |_| true,
         }
     };
 }
+pub(super) use key;
 
 /// The keys of a topic, in the order in which they are written (log.md 18).
 #[rustfmt::skip]
@@ -60,6 +70,12 @@ pub(super) const TOPIC_KEYS: &[Key<TopicConfig>] = &[
     key!("preallocate", preallocate, "false", "true or false", anything),
     key!("index.interval.bytes", index_interval_bytes, "4096", "0 to 2147483647 bytes", |bytes| bytes <= I32_MAX),
     key!("max.message.bytes", max_message_bytes, "1048588", "0 to 2147483647 bytes", |bytes| bytes <= I32_MAX as usize),
+    key!("compression.type", compression_type, "producer", "producer, uncompressed, gzip, snappy, lz4 or zstd", anything),
+    key!("compression.gzip.level", compression_gzip_level, "-1", "1 to 9, or -1 for the default",
+        |level: i32| level == -1 || (1..=9).contains(&level)),
+    key!("compression.lz4.level", compression_lz4_level, "9", "1 to 17", |level: i32| (1..=17).contains(&level)),
+    key!("compression.zstd.level", compression_zstd_level, "3", "-131072 to 22",
+        |level: i32| (-131_072..=22).contains(&level)),
     key!("message.timestamp.type", message_timestamp_type, "CreateTime", "CreateTime or LogAppendTime", anything),
     key!("message.timestamp.before.max.ms", message_timestamp_before_max, "9223372036854775807",
         "0 to 9223372036854775807 milliseconds", anything),
@@ -99,15 +115,15 @@ pub(super) const BROKER_KEYS: &[Key<BrokerConfig>] = &[
 ];
 
 /// Kafka's sizes are of type `i32`.
-const I32_MAX: u64 = i32::MAX as u64;
+pub(super) const I32_MAX: u64 = i32::MAX as u64;
 
 /// The range of a number of things.
-fn is_count(count: usize) -> bool {
+pub(super) fn is_count(count: usize) -> bool {
     (1..=I32_MAX as usize).contains(&count)
 }
 
 /// The range of a type that has no values out of range.
-fn anything<T>(_: T) -> bool {
+pub(super) fn anything<T>(_: T) -> bool {
     true
 }
 
@@ -118,14 +134,17 @@ pub(super) fn read<'a, C>(
     properties: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Result<()> {
     for (name, text) in properties {
-        let Some(key) = table.iter().find(|key| key.name == name) else {
+        if !read_one(table, config, name, text)? {
             return Err(invalid(name, text, nearest(table, name)));
-        };
-        if !(key.set)(config, text.trim()) {
-            return Err(invalid(name, text, key.range));
         }
     }
     Ok(())
+}
+
+/// Sets what one property names; false if the table has no such key.
+pub(super) fn read_one<C>(table: &'static [Key<C>], config: &mut C, name: &str, text: &str) -> Result<bool> {
+    let Some(key) = table.iter().find(|key| key.name == name) else { return Ok(false) };
+    if (key.set)(config, text.trim()) { Ok(true) } else { Err(invalid(name, text, key.range)) }
 }
 
 /// All keys that are set, with their values, in table order.
@@ -147,12 +166,12 @@ fn nearest<C>(table: &'static [Key<C>], name: &str) -> &'static str {
 }
 
 #[cold]
-fn invalid(key: &str, value: &str, expected: &'static str) -> Error {
+pub(super) fn invalid(key: &str, value: &str, expected: &'static str) -> Error {
     Error::new(ErrorKind::InvalidConfig { key: key.to_owned(), value: value.to_owned(), expected })
 }
 
 /// Number of letters to insert, remove or replace to get from one word to the other (Levenshtein).
-fn edits(from: &str, to: &str) -> usize {
+pub(super) fn edits(from: &str, to: &str) -> usize {
     // `row[i]` is the distance between the first i letters of `from` and the part of `to` that was seen.
     let from: Vec<char> = from.chars().collect();
     let mut row: Vec<usize> = (0..=from.len()).collect();
@@ -177,50 +196,38 @@ pub(super) fn whole_millis(time: Duration) -> i64 {
 }
 
 /// A value in Kafka's spelling.
-trait Value: Sized {
+pub(super) trait Value: Sized {
     /// `None` for a value that is not set.
     fn to_text(&self) -> Option<String>;
     /// `None` for text that is no value of the type.
     fn from_text(text: &str) -> Option<Self>;
 }
 
-impl Value for u64 {
-    fn to_text(&self) -> Option<String> {
-        Some(self.to_string())
-    }
+/// Types whose text is that of the standard library.
+macro_rules! plain {
+    ($($type:ty),+) => {$(
+        impl Value for $type {
+            fn to_text(&self) -> Option<String> {
+                Some(self.to_string())
+            }
 
-    fn from_text(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
+            fn from_text(text: &str) -> Option<Self> {
+                text.parse().ok()
+            }
+        }
+    )+};
 }
 
-impl Value for usize {
-    fn to_text(&self) -> Option<String> {
-        Some(self.to_string())
-    }
+plain!(bool, i32, u32, u64, usize, String);
 
-    fn from_text(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-}
-
-impl Value for bool {
-    fn to_text(&self) -> Option<String> {
-        Some(self.to_string())
-    }
-
-    fn from_text(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-}
-
-impl Value for Option<u64> {
+/// A value that may not be set.
+impl<T: Value> Value for Option<T> {
     fn to_text(&self) -> Option<String> {
         self.as_ref().and_then(Value::to_text)
     }
 
     fn from_text(text: &str) -> Option<Self> {
-        u64::from_text(text).map(Some)
+        T::from_text(text).map(Some)
     }
 }
 
@@ -264,7 +271,17 @@ macro_rules! named {
     )+};
 }
 
-named!(CleanupPolicy, Durability, OnCorruption, ReadMode, StoreFullPolicy, TimestampType);
+named!(
+    Acks,
+    CleanupPolicy,
+    Compression,
+    Durability,
+    OnCorruption,
+    ReadMode,
+    StoreFullPolicy,
+    TimestampType,
+    TopicCompression
+);
 
 /// A new `C` has what the table says.
 #[cfg(test)]
@@ -277,6 +294,7 @@ pub(super) fn assert_defaults<C>(table: &'static [Key<C>], defaults: &C) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Compression;
 
     /// For every key a value that is not the default.
     const OTHER_VALUES: &[(&str, &str)] = &[
@@ -288,6 +306,10 @@ mod tests {
         ("preallocate", "true"),
         ("index.interval.bytes", "512"),
         ("max.message.bytes", "65536"),
+        ("compression.type", "gzip"),
+        ("compression.gzip.level", "9"),
+        ("compression.lz4.level", "1"),
+        ("compression.zstd.level", "-5"),
         ("message.timestamp.type", "LogAppendTime"),
         ("message.timestamp.before.max.ms", "86400000"),
         ("message.timestamp.after.max.ms", "0"),
@@ -342,6 +364,10 @@ mod tests {
             .preallocate(true)
             .index_interval_bytes(512)
             .max_message_bytes(65_536)
+            .compression_type(Compression::Gzip)
+            .compression_gzip_level(9)
+            .compression_lz4_level(1)
+            .compression_zstd_level(-5)
             .message_timestamp_type(TimestampType::LogAppendTime)
             .message_timestamp_before_max(Duration::from_hours(24))
             .message_timestamp_after_max(Duration::ZERO)
@@ -374,6 +400,8 @@ mod tests {
             ("segment.ms", ("1", "0"), LONG),
             ("index.interval.bytes", ("0", "-1"), INT),
             ("max.message.bytes", ("0", "-1"), INT),
+            ("compression.lz4.level", ("1", "0"), ("17", "18")),
+            ("compression.zstd.level", ("-131072", "-131073"), ("22", "23")),
             ("message.timestamp.before.max.ms", ("0", "-1"), LONG),
             ("message.timestamp.after.max.ms", ("0", "-1"), LONG),
             ("flush.ms", ("0", "-1"), LONG),
@@ -411,6 +439,10 @@ mod tests {
         for (key, wrong) in [
             ("message.timestamp.type", "createtime"),
             ("message.timestamp.type", ""),
+            ("compression.type", "none"),
+            ("compression.gzip.level", "0"),
+            ("compression.gzip.level", "-2"),
+            ("compression.gzip.level", "10"),
             ("cleanup.policy", "remove"),
             ("durability", "Fsync"),
             ("segment.bytes", "1e9"),

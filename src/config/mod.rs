@@ -4,12 +4,21 @@
 //! properties.
 
 mod broker;
+mod cleanup_policy;
 mod consumer;
 mod keys;
 mod producer;
+mod producer_keys;
+#[cfg(test)]
+mod producer_tests;
 mod topic;
+mod topic_compression;
+mod topic_setters;
 
 pub use broker::{BrokerConfig, StoreFullPolicy};
+pub use cleanup_policy::CleanupPolicy;
 pub use consumer::{AutoOffsetReset, ConsumerConfig, IsolationLevel};
 pub use producer::{Acks, ProducerConfig};
-pub use topic::{CleanupPolicy, TopicConfig};
+pub use producer_keys::UnknownKey;
+pub use topic::TopicConfig;
+pub use topic_compression::TopicCompression;

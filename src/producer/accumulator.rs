@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 
 use super::batch::{Outcome, SentBatch};
 use super::callbacks::Callbacks;
+use super::compression_ratio::CompressionRatio;
 use super::memory::Share;
-use super::record::ProducerRecord;
 use super::shared::Shared;
 use super::split::split;
+use crate::client::ProducerRecord;
 use crate::config::Acks;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::Appended;
@@ -48,6 +49,8 @@ pub(super) struct PartitionQueue {
     /// Not kept alive: queues are remembered by threads that have sent.
     shared: Weak<Shared>,
     this: Weak<PartitionQueue>,
+    /// How far the topic's batches compress.
+    ratio: Arc<CompressionRatio>,
     pub(super) name: TopicPartition,
     open: CachePadded<Mutex<Open>>,
     writer: CachePadded<Mutex<Writer>>,
@@ -144,15 +147,23 @@ enum Turn {
     Blocked(Instant),
 }
 
+/// Times `batch.size` that the records of a compressed batch may have: readers inflate it as a whole.
+const PLAIN_MAX: usize = 16;
+
 /// Batches that one call writes for others, before it leaves the rest to the timer's thread: who sends is not to be kept for
 /// as long as others send faster.
 const BATCHES_MAX: usize = 32;
 
 impl PartitionQueue {
-    pub(super) fn new(shared: Weak<Shared>, partition: Arc<Partition>, limits: BatchLimits) -> Arc<Self> {
+    pub(super) fn new(
+        (shared, ratio): (Weak<Shared>, &Arc<CompressionRatio>),
+        partition: Arc<Partition>,
+        limits: BatchLimits,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|this| PartitionQueue {
             shared,
             this: Weak::clone(this),
+            ratio: Arc::clone(ratio),
             name: partition.name().clone(),
             open: Mutex::new(Open {
                 limits,
@@ -235,9 +246,12 @@ impl PartitionQueue {
         let headers = || record.headers.iter().copied();
         let limits = open.limits;
         let Some(partition) = open.partition.clone() else { return Err(Unplaced::Retired) };
-        let len_max = limits.size.max(BatchBuilder::size_alone(timestamp, record.key, record.value, headers()));
-        let share = granted.take_if(|share| len_max <= share.bytes).or_else(|| shared.memory.try_take(len_max));
-        let Some(mut share) = share else { return Err(Unplaced::NeedsMemory(len_max)) };
+        let needed = limits.size.max(BatchBuilder::size_alone(timestamp, record.key, record.value, headers()));
+        let wished = self.plain_size(&limits, shared.memory.limit()).max(needed);
+        let share = granted.take_if(|share| needed <= share.bytes);
+        let share = share.or_else(|| shared.memory.try_take(wished)).or_else(|| shared.memory.try_take(needed));
+        let Some(mut share) = share else { return Err(Unplaced::NeedsMemory(needed)) };
+        let len_max = if limits.size == 0 { needed } else { share.bytes };
         let opened = shared.engine.clock.instant();
         let batch = SentBatch::new(Arc::clone(self), partition, (open.next_number, limits.acks, opened));
         let batch = Arc::new(batch);
@@ -245,7 +259,7 @@ impl PartitionQueue {
         let pushed = share.builder.push_within(usize::MAX, timestamp, (record.key, record.value), headers());
         let (delta, size) = pushed.unwrap_or_default(); // without a limit it fits
         let due = opened + limits.linger;
-        let complete = share.builder.len() >= limits.size;
+        let complete = share.builder.len() >= len_max || limits.size == 0;
         let filling = Filling { share, batch: Arc::clone(&batch), wanted: record.durability, due, len_max };
         open.filling = Some(filling);
         if complete {
@@ -254,6 +268,16 @@ impl PartitionQueue {
         let at = if limits.linger.is_zero() { opened + shared.config.get_delivery_timeout() } else { due };
         self.list(&mut open, shared, at);
         Ok(Placed { batch, delta, size, complete })
+    }
+
+    /// Bytes before compression of which a batch is expected to be full after it.
+    fn plain_size(&self, limits: &BatchLimits, memory: usize) -> usize {
+        if limits.compression == Compression::None {
+            return limits.size;
+        }
+        let compressed = self.ratio.estimated_size(limits.compression, 0, limits.size).max(1);
+        let plain = limits.size.saturating_mul(limits.size) / compressed;
+        plain.min(limits.size.saturating_mul(PLAIN_MAX)).min(memory / 4).max(limits.size)
     }
 
     /// The batch that is being filled takes no more records.
@@ -379,6 +403,7 @@ impl PartitionQueue {
         let outcome = match append(builder) {
             Err(error) if is_too_large(&error) && builder.count() > 1 => {
                 shared.stats.note_split();
+                self.ratio.reset_after_split(limits.compression, 1.0);
                 Outcome::Split(split(builder, &mut append))
             }
             appended => Outcome::Whole(Ok(appended?)),
@@ -415,6 +440,7 @@ impl PartitionQueue {
         let appended = match builder.finish(limits.compression, limits.level) {
             Ok(bytes) => {
                 shared.stats.note_size(plain_len, bytes.len());
+                self.ratio.note(limits.compression, bytes.len() as f32 / plain_len as f32);
                 append(bytes)
             }
             Err(malformed) => Err(Error::illegal_argument(format!("the batch cannot be written: {malformed}"))),

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::batch::SentBatch;
 use super::callbacks::is_in_callback;
+use crate::client::RecordMetadata;
 use crate::config::Acks;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::Arc;
 use crate::topic::{OpenBatches, Waiter};
-use crate::types::{Durability, Offset, Timestamp, TopicPartition};
+use crate::types::{Durability, Timestamp};
 
 /// The acknowledgement of one record: [`wait`](Ack::wait) for it, `await` it, [look](Ack::try_wait) at it, have a
 /// [function called](Ack::on_complete), or [`detach`](Ack::detach) it.
@@ -45,26 +46,6 @@ pub(super) struct Sent {
     pub(super) value_size: i32,
     pub(super) timestamp: Timestamp,
     pub(super) wanted: Durability,
-}
-
-/// Where an acknowledged record is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RecordMetadata {
-    /// The partition it was sent to.
-    pub partition: TopicPartition,
-    /// Its offset there; -1 with `acks=0`, which does not wait until it has one.
-    pub offset: Offset,
-    /// Its timestamp: that of the record, or that of the append where the topic stamps its records.
-    pub timestamp: Timestamp,
-    /// Bytes of the key, if there is one.
-    pub key_size: Option<usize>,
-    /// Bytes of the value, if there is one.
-    pub value_size: Option<usize>,
-    /// What it survives by now: what its topic promises, or more. With `acks` 0 and 1 the promise may be still to come.
-    pub durability: Durability,
-    /// End (exclusive) of what is durable in its partition by now: records below it survive a power cut.
-    pub durable_offset: Offset,
 }
 
 impl Ack {

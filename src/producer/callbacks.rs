@@ -10,7 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::accumulator::PartitionQueue;
-use super::ack::{Ack, RecordMetadata};
+use super::ack::Ack;
+use crate::client::RecordMetadata;
 use crate::error::Result;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering};
 

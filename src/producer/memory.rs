@@ -90,17 +90,6 @@ impl Memory {
         Some(Share::new(builder, bytes))
     }
 
-    /// As [`try_take`](Memory::try_take), `bytes` more for a share.
-    pub(super) fn try_extend(&self, share_bytes: &mut usize, bytes: usize) -> bool {
-        let mut state = self.state.lock();
-        let taken = state.queue.is_empty() && state.take(bytes);
-        drop(state);
-        if taken {
-            *share_bytes += bytes;
-        }
-        taken
-    }
-
     /// Joins the queue of those who wait for `bytes`, which are at most the [limit](Memory::limit).
     pub(super) fn wait(&self, bytes: usize) -> MemoryWait<'_> {
         let request = Arc::new(Request { bytes, granted: AtomicBool::new(false), waiter: Arc::default() });

@@ -1,6 +1,6 @@
 //! The producer: records go into one open batch per partition and from there, on the sender's own thread, into the log.
 //!
-//! - [`ProducerRecord`] is what an application sends; its bytes are copied once, into the batch.
+//! - [`ProducerRecord`](crate::ProducerRecord) is what an application sends; its bytes are copied once, into the batch.
 //! - [`topic_queues`] finds the queue of a partition, [`partitioner`] chooses partitions as Kafka does.
 //! - [`accumulator`] holds the batches of a partition and writes them when they are full, have lingered, or are waited for;
 //!   [`memory`] bounds what they take.
@@ -10,11 +10,12 @@ mod accumulator;
 mod ack;
 mod batch;
 mod callbacks;
+mod compression_ratio;
+mod interceptors;
 mod memory;
 mod partitioner;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod producer;
-mod record;
 mod room;
 mod send_all;
 mod send_future;
@@ -23,9 +24,8 @@ mod split;
 mod stats;
 mod topic_queues;
 
-pub use ack::{Ack, RecordMetadata};
+pub use ack::Ack;
 pub use producer::{Producer, TrySendError};
-pub use record::ProducerRecord;
 pub use send_all::SentAll;
 pub use send_future::SendFuture;
 pub use stats::ProducerStats;

@@ -6,8 +6,7 @@ use super::accumulator::{PartitionQueue, Placed, Unplaced};
 use super::ack::{Ack, Sent};
 use super::callbacks::is_in_callback;
 use super::memory::Share;
-use super::partitioner::partition_for_key;
-use super::record::ProducerRecord;
+use super::partitioner::{Choice, choose};
 use super::room::make_room;
 use super::send_all::SentAll;
 use super::send_future::SendFuture;
@@ -15,6 +14,7 @@ use super::shared::Shared;
 use super::stats::ProducerStats;
 use super::topic_queues::TopicQueue;
 use crate::broker::Broker;
+use crate::client::{OwnedRecord, ProducerRecord};
 use crate::config::ProducerConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::Arc;
@@ -88,29 +88,19 @@ impl Producer {
     /// [`Closed`](ErrorKind::Closed).
     pub fn send(&self, record: ProducerRecord<'_>) -> Result<Ack> {
         let shared = &*self.shared;
-        let timestamp = shared.begin(&record)?;
-        let mut granted = None;
-        let mut deadline = None;
-        let outcome = loop {
-            match shared.place(&record, timestamp, &mut granted) {
-                Ok(ack) => break Ok(ack),
-                Err(Unsent::Refused(error)) => break Err(error),
-                Err(Unsent::Waits(need)) => {
-                    if let Some(too_small) = granted.take() {
-                        shared.memory.give_back(too_small);
-                    }
-                    let deadline = *deadline.get_or_insert_with(|| shared.deadline());
-                    match shared.wait_for(need, deadline) {
-                        Ok(share) => granted = share,
-                        Err(error) => break Err(error),
-                    }
-                }
-            }
-        };
-        if let Some(unused) = granted {
-            shared.memory.give_back(unused);
+        if !shared.interceptors.is_empty() {
+            return self.send_intercepted(&record);
         }
-        shared.acknowledge(outcome)
+        shared.acknowledge(shared.send(&record)?)
+    }
+
+    #[cold]
+    fn send_intercepted(&self, record: &ProducerRecord<'_>) -> Result<Ack> {
+        let shared = &*self.shared;
+        shared.check_open()?;
+        let owned = shared.interceptors.on_send(record);
+        let outcome = shared.send(&owned.as_record()).and_then(|outcome| shared.acknowledge(outcome));
+        shared.intercept(owned, outcome)
     }
 
     /// As [`send`](Producer::send), without waiting for memory, a topic or room in a full store: where there is no memory
@@ -138,28 +128,18 @@ impl Producer {
     #[expect(clippy::result_large_err, reason = "the record comes back in it, which is what the caller asks for")]
     pub fn try_send<'a>(&self, record: ProducerRecord<'a>) -> std::result::Result<Ack, TrySendError<'a>> {
         let shared = &*self.shared;
-        let refused = |record, error| Err(TrySendError { record, error });
-        let timestamp = match shared.begin(&record) {
-            Ok(timestamp) => timestamp,
-            Err(error) => return refused(record, error),
-        };
-        let outcome = match shared.place(&record, timestamp, &mut None) {
-            Ok(ack) => Ok(ack),
-            Err(Unsent::Refused(error)) => Err(error),
-            Err(Unsent::Waits(Need::Memory(bytes))) => {
-                shared.press();
-                return refused(record, shared.memory.exhausted(bytes));
+        let taken = match shared.check_open() {
+            Err(error) => Err(error),
+            Ok(()) if shared.interceptors.is_empty() => {
+                shared.try_send(&record).and_then(|outcome| shared.acknowledge(outcome))
             }
-            Err(Unsent::Waits(Need::Topic(error))) => Err(error),
-            Err(Unsent::Waits(Need::Room(size))) => match shared.make_room(size, Some(shared.engine.clock.instant())) {
-                Ok(()) => return self.try_send(record),
-                Err(error) => Err(error),
-            },
+            Ok(()) => {
+                let owned = shared.interceptors.on_send(&record);
+                let taken = shared.try_send(&owned.as_record()).and_then(|outcome| shared.acknowledge(outcome));
+                shared.intercept(owned, taken)
+            }
         };
-        match shared.acknowledge(outcome) {
-            Ok(ack) => Ok(ack),
-            Err(error) => refused(record, error),
-        }
+        taken.map_err(|error| TrySendError { record, error })
     }
 
     /// As [`send`](Producer::send), as a future: what `send` blocks for, it awaits, but for room in a full store, which
@@ -312,7 +292,91 @@ pub(super) enum Need {
     Room(u64),
 }
 
+/// A record on its way into a batch.
+pub(super) struct Attempt<'r, 'a> {
+    pub(super) record: &'r ProducerRecord<'a>,
+    pub(super) timestamp: Timestamp,
+    /// What the application's partitioner said, which is asked once.
+    pub(super) chosen: Option<i32>,
+    /// Memory that it has waited for.
+    pub(super) granted: Option<Share>,
+}
+
 impl Shared {
+    /// Sends a record, and waits for what it needs. An error of the outer kind is one that `send` returns.
+    fn send(&self, record: &ProducerRecord<'_>) -> Result<Result<Ack>> {
+        let timestamp = self.begin(record)?;
+        let mut attempt = Attempt { record, timestamp, chosen: None, granted: None };
+        match self.place(&mut attempt) {
+            Ok(ack) => Ok(Ok(ack)),
+            Err(unsent) => Ok(self.send_later(attempt, unsent)),
+        }
+    }
+
+    #[cold]
+    fn send_later(&self, mut attempt: Attempt<'_, '_>, mut unsent: Unsent) -> Result<Ack> {
+        let deadline = self.deadline();
+        let outcome = loop {
+            self.take_back(&mut attempt);
+            let need = match unsent {
+                Unsent::Refused(error) => break Err(error),
+                Unsent::Waits(need) => need,
+            };
+            match self.wait_for(need, deadline) {
+                Ok(share) => attempt.granted = share,
+                Err(error) => break Err(error),
+            }
+            match self.place(&mut attempt) {
+                Ok(ack) => break Ok(ack),
+                Err(other) => unsent = other,
+            }
+        };
+        self.take_back(&mut attempt);
+        outcome
+    }
+
+    /// Takes back memory that an attempt had no use for.
+    pub(super) fn take_back(&self, attempt: &mut Attempt<'_, '_>) {
+        if let Some(unused) = attempt.granted.take() {
+            self.memory.give_back(unused);
+        }
+    }
+
+    /// Sends a record if that needs no waiting.
+    fn try_send(&self, record: &ProducerRecord<'_>) -> Result<Result<Ack>> {
+        let timestamp = self.begin(record)?;
+        let mut attempt = Attempt { record, timestamp, chosen: None, granted: None };
+        let mut placed = self.place(&mut attempt);
+        if let Err(Unsent::Waits(Need::Room(size))) = placed {
+            match self.make_room(size, Some(self.engine.clock.instant())) {
+                Ok(()) => placed = self.place(&mut attempt),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(match placed {
+            Ok(ack) => Ok(ack),
+            Err(Unsent::Refused(error) | Unsent::Waits(Need::Topic(error))) => Err(error),
+            Err(Unsent::Waits(Need::Room(_))) => Err(self.engine.topics.usage().full()),
+            Err(Unsent::Waits(Need::Memory(bytes))) => {
+                self.press();
+                return Err(self.memory.exhausted(bytes));
+            }
+        })
+    }
+
+    /// Has the interceptors told what becomes of a record, before its application is.
+    pub(super) fn intercept(&self, record: OwnedRecord, sent: Result<Ack>) -> Result<Ack> {
+        let headers = record.headers;
+        match &sent {
+            Ok(ack) => {
+                let interceptors = self.interceptors.clone();
+                ack.twin().on_complete(move |outcome| interceptors.on_acknowledgement(&outcome, &headers));
+            }
+            Err(error) => self.interceptors.on_acknowledgement(&Err(error.clone()), &headers),
+        }
+        sent
+    }
+
     /// What `send` refuses by itself. Returns the record's time.
     pub(super) fn begin(&self, record: &ProducerRecord<'_>) -> Result<Timestamp> {
         self.check_open()?;
@@ -342,13 +406,8 @@ impl Shared {
     }
 
     /// Chooses the partition, checks the record against its topic, and puts it into a batch.
-    pub(super) fn place(
-        &self,
-        record: &ProducerRecord<'_>,
-        timestamp: Timestamp,
-        granted: &mut Option<Share>,
-    ) -> std::result::Result<Ack, Unsent> {
-        let placed = self.queues.with(self, record.topic, |queues| self.place_in(queues, record, timestamp, granted));
+    pub(super) fn place(&self, attempt: &mut Attempt<'_, '_>) -> std::result::Result<Ack, Unsent> {
+        let placed = self.queues.with(self, attempt.record.topic, |queues| self.place_in(queues, attempt));
         match placed {
             Ok(placed) => placed,
             Err(error) => {
@@ -357,35 +416,30 @@ impl Shared {
         }
     }
 
-    fn place_in(
-        &self,
-        queues: &TopicQueue,
-        record: &ProducerRecord<'_>,
-        timestamp: Timestamp,
-        granted: &mut Option<Share>,
-    ) -> std::result::Result<Ack, Unsent> {
+    fn place_in(&self, queues: &TopicQueue, attempt: &mut Attempt<'_, '_>) -> std::result::Result<Ack, Unsent> {
+        let Attempt { record, timestamp, .. } = *attempt;
         let now = if record.timestamp.is_some() { self.engine.clock.now() } else { timestamp };
         let size = queues.check(record, timestamp, now).map_err(Unsent::Refused)?;
         if !self.engine.topics.usage().has_room(size as u64) {
             return Err(Unsent::Waits(Need::Room(size as u64)));
         }
         let count = queues.count();
-        let is_sticky = record.partition.is_none() && record.key.is_none();
-        let number = match (record.partition, record.key) {
-            (Some(partition), _) => partition,
-            (None, Some(key)) => partition_for_key(key, count),
-            (None, None) => queues.sticky.current(count),
+        let choice = match attempt.chosen {
+            Some(partition) => Choice { partition, is_sticky: false },
+            None => choose(record, &self.config, &queues.sticky, count).map_err(|error| unchosen(attempt, error))?,
         };
-        let Some(queue) = queues.partitions.get(usize::try_from(number).unwrap_or(usize::MAX)) else {
-            let topic = record.topic.to_owned();
-            let error = Error::new(ErrorKind::UnknownTopicOrPartition { topic, partition: Some(number) });
-            return Err(Unsent::Waits(Need::Topic(error)));
+        let Some(queue) = queues.partitions.get(usize::try_from(choice.partition).unwrap_or(usize::MAX)) else {
+            return Err(Unsent::Waits(Need::Topic(no_partition(record.topic, choice.partition))));
         };
-        let placed =
-            queue.push(self, (record, timestamp), granted).map_err(|unplaced| self.unplaced(queue, unplaced))?;
-        let Placed { batch, delta, size, complete } = placed;
-        if is_sticky {
-            queues.sticky.on_append(size, complete);
+        if self.config.get_partitioner().is_some() {
+            attempt.chosen = Some(choice.partition);
+        }
+        let pushed = queue.push(self, (record, timestamp), &mut attempt.granted);
+        let Placed { batch, delta, size, complete } = pushed.map_err(|unplaced| self.unplaced(queue, unplaced))?;
+        if choice.is_sticky && count > 1 {
+            let is_adaptive = self.config.get_partitioner_adaptive();
+            let queued = |number| if is_adaptive { queues.queued_bytes(number) } else { 0 };
+            queues.sticky.on_append(size, complete, count, queued);
         }
         let len = |bytes: Option<&[u8]>| bytes.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX));
         let (key_size, value_size) = (len(record.key), len(record.value));
@@ -423,7 +477,7 @@ impl Shared {
         self.engine.clock.instant().checked_add(self.config.get_max_block())
     }
 
-    /// Waits for what a record needs.
+    /// Waits for what a record needs. Returns the memory, if that is it.
     fn wait_for(&self, need: Need, deadline: Option<Instant>) -> Result<Option<Share>> {
         match need {
             Need::Memory(bytes) => self.wait_for_memory(bytes, deadline).map(Some),
@@ -503,4 +557,20 @@ impl Shared {
         self.stats.note_flush(self.engine.clock.instant().saturating_duration_since(began));
         synced.into_iter().fold(outcome, Result::and).map(|()| settled)
     }
+}
+
+/// A partition that is not there may come; what else a partitioner said is an error.
+#[cold]
+fn unchosen(attempt: &mut Attempt<'_, '_>, error: Error) -> Unsent {
+    match error.kind() {
+        ErrorKind::UnknownTopicOrPartition { partition, .. } => {
+            attempt.chosen = *partition;
+            Unsent::Waits(Need::Topic(error))
+        }
+        _ => Unsent::Refused(error),
+    }
+}
+
+fn no_partition(topic: &str, partition: i32) -> Error {
+    Error::new(ErrorKind::UnknownTopicOrPartition { topic: topic.to_owned(), partition: Some(partition) })
 }

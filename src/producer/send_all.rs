@@ -4,7 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::ack::{Ack, RecordMetadata};
+use super::ack::Ack;
+use crate::client::RecordMetadata;
 use crate::error::Result;
 
 /// The acknowledgement of the records of one [`send_all`](crate::Producer::send_all), in their order. As a future it is ready

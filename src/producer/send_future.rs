@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use super::ack::Ack;
 use super::memory::{MemoryWait, Share};
-use super::producer::{Need, Unsent};
-use super::record::ProducerRecord;
+use super::producer::{Attempt, Need, Unsent};
 use super::shared::Shared;
+use crate::client::{OwnedRecord, ProducerRecord};
 use crate::error::{Error, Result};
 use crate::sync::Arc;
 use crate::topic::{Ticket, Waiter};
@@ -22,6 +22,8 @@ use crate::types::Timestamp;
 pub struct SendFuture<'a> {
     shared: &'a Shared,
     record: ProducerRecord<'a>,
+    /// What the interceptors made of it.
+    owned: Option<OwnedRecord>,
     begun: Option<Begun>,
     wait: Option<Wait<'a>>,
 }
@@ -30,6 +32,8 @@ pub struct SendFuture<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Begun {
     timestamp: Timestamp,
+    /// What the application's partitioner said.
+    chosen: Option<i32>,
     /// When `max.block.ms` is over; `None` for never.
     deadline: Option<Instant>,
 }
@@ -51,15 +55,15 @@ enum Awaited<'a> {
 
 impl<'a> SendFuture<'a> {
     pub(super) fn new(shared: &'a Shared, record: ProducerRecord<'a>) -> Self {
-        SendFuture { shared, record, begun: None, wait: None }
+        SendFuture { shared, record, owned: None, begun: None, wait: None }
     }
 
     /// What came of the record, if that is known by now.
     fn attempt(&mut self, context: &mut Context<'_>) -> Option<Result<Ack>> {
-        let begun = match self.begun {
+        let mut begun = match self.begun {
             Some(begun) => begun,
-            None => match self.shared.begin(&self.record) {
-                Ok(timestamp) => *self.begun.insert(Begun { timestamp, deadline: self.shared.deadline() }),
+            None => match self.begin() {
+                Ok(begun) => begun,
                 Err(error) => return Some(Err(error)),
             },
         };
@@ -74,10 +78,17 @@ impl<'a> SendFuture<'a> {
                 self.forget();
             }
             let version = self.shared.engine.topics.version();
-            let placed = self.shared.place(&self.record, begun.timestamp, &mut granted);
-            if let Some(unused) = granted.take() {
-                self.shared.memory.give_back(unused);
-            }
+            let placed = {
+                let borrowed = self.owned.as_ref().map(OwnedRecord::as_record);
+                let record = borrowed.as_ref().unwrap_or(&self.record);
+                let Begun { timestamp, chosen, .. } = begun;
+                let mut attempt = Attempt { record, timestamp, chosen, granted: granted.take() };
+                let placed = self.shared.place(&mut attempt);
+                self.shared.take_back(&mut attempt);
+                begun.chosen = attempt.chosen;
+                placed
+            };
+            self.begun = Some(begun);
             let what = match placed {
                 Ok(ack) => return Some(Ok(ack)),
                 Err(Unsent::Refused(error)) => return Some(Err(error)),
@@ -92,6 +103,18 @@ impl<'a> SendFuture<'a> {
             };
             self.wait = Some(Wait::begin(self.shared, what, begun.deadline));
         }
+    }
+
+    fn begin(&mut self) -> Result<Begun> {
+        if !self.shared.interceptors.is_empty() {
+            self.shared.check_open()?;
+            self.owned = Some(self.shared.interceptors.on_send(&self.record));
+        }
+        let borrowed = self.owned.as_ref().map(OwnedRecord::as_record);
+        let timestamp = self.shared.begin(borrowed.as_ref().unwrap_or(&self.record))?;
+        let begun = Begun { timestamp, chosen: None, deadline: self.shared.deadline() };
+        self.begun = Some(begun);
+        Ok(begun)
     }
 
     fn forget(&mut self) {
@@ -158,7 +181,13 @@ impl Future for SendFuture<'_> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         match this.attempt(context) {
-            Some(outcome) => Poll::Ready(this.shared.acknowledge(outcome)),
+            Some(outcome) => {
+                let sent = this.shared.acknowledge(outcome);
+                Poll::Ready(match this.owned.take() {
+                    Some(owned) => this.shared.intercept(owned, sent),
+                    None => sent,
+                })
+            }
             None => Poll::Pending,
         }
     }

@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
 use super::accumulator::PartitionQueue;
+use super::interceptors::Interceptors;
 use super::memory::Memory;
 use super::stats::Counters;
 use super::topic_queues::TopicQueues;
@@ -27,6 +28,7 @@ pub(super) struct Shared {
     pub(super) stats: Counters,
     pub(super) dues: Dues,
     pub(super) queues: TopicQueues,
+    pub(super) interceptors: Interceptors,
     producer_id: OnceLock<i64>,
     /// Set by `close`; a `send` that does not see it yet is as if it had come before.
     closed: AtomicBool,
@@ -44,6 +46,7 @@ impl Shared {
             stats: Counters::new(engine.clock.instant()),
             dues: Dues::default(),
             queues: TopicQueues::default(),
+            interceptors: Interceptors::new(&config),
             producer_id: OnceLock::new(),
             closed: AtomicBool::new(false),
             engine,

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::accumulator::{BatchLimits, PartitionQueue};
+use super::compression_ratio::CompressionRatio;
 use super::partitioner::StickyPartitioner;
-use super::record::ProducerRecord;
 use super::shared::Shared;
-use crate::config::TopicConfig;
+use crate::client::ProducerRecord;
+use crate::config::{TopicCompression, TopicConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{BatchBuilder, HEADER_LEN};
 use crate::sync::{Arc, RwLock};
@@ -32,6 +33,8 @@ pub(super) struct TopicQueue {
     name: Arc<str>,
     pub(super) sticky: StickyPartitioner,
     pub(super) partitions: Vec<Arc<PartitionQueue>>,
+    /// How far its batches compress.
+    ratio: Arc<CompressionRatio>,
     limits: RecordLimits,
 }
 
@@ -144,19 +147,26 @@ impl TopicQueue {
     /// their batches.
     fn new(shared: &Shared, topic: &Topic, former: Option<&TopicQueue>) -> Self {
         let limits = batch_limits(shared, topic.config());
+        let ratio = former.map_or_else(|| Arc::new(CompressionRatio::new()), |former| Arc::clone(&former.ratio));
         let former = former.map_or(&[][..], |former| &former.partitions);
         let queue_of = |(number, partition): (usize, &Arc<Partition>)| {
             let kept = former.get(number).filter(|queue| queue.leads_to(partition));
             kept.inspect(|queue| queue.set_limits(limits))
                 .cloned()
-                .unwrap_or_else(|| PartitionQueue::new(shared.this(), Arc::clone(partition), limits))
+                .unwrap_or_else(|| PartitionQueue::new((shared.this(), &ratio), Arc::clone(partition), limits))
         };
         TopicQueue {
             name: Arc::clone(topic.name()),
             sticky: StickyPartitioner::new(limits.size),
             partitions: topic.partitions().iter().enumerate().map(queue_of).collect(),
             limits: RecordLimits::new(shared, topic.config()),
+            ratio,
         }
+    }
+
+    /// Bytes that wait to be written to a partition.
+    pub(super) fn queued_bytes(&self, number: usize) -> u64 {
+        self.partitions.get(number).map_or(0, |queue| queue.queued_bytes())
     }
 
     /// Number of partitions.
@@ -206,12 +216,16 @@ impl RecordLimits {
 
 fn batch_limits(shared: &Shared, topic: &TopicConfig) -> BatchLimits {
     let config = &shared.config;
-    let compression = config.get_compression_type();
+    let compression = topic.get_compression_type().target(config.get_compression_type());
+    let level = match topic.get_compression_type() {
+        TopicCompression::Producer => config.get_compression_level(compression),
+        TopicCompression::Codec(codec) => topic.get_compression_level(codec),
+    };
     BatchLimits {
         size: config.get_batch_size().min(batch_size_max(topic)).min(shared.memory.limit()),
         linger: config.get_linger(),
         compression,
-        level: config.get_compression_level(compression),
+        level,
         acks: config.get_acks(),
     }
 }

@@ -3,12 +3,10 @@
 //! All records of a batch are one stream. Inflating is bounded: no length that the input announces is allocated before
 //! it is known to fit the caller's limit and to be possible for an input of that size.
 
-#[cfg(any(feature = "gzip", feature = "lz4", feature = "zstd"))]
-use std::io::Write;
-
 use super::header::Compression;
 use super::malformed::Malformed;
 
+mod deflater;
 #[cfg(feature = "gzip")]
 mod gzip;
 #[cfg(feature = "lz4")]
@@ -17,6 +15,8 @@ mod lz4;
 mod xerial;
 #[cfg(feature = "zstd")]
 mod zstandard;
+
+pub(super) use deflater::deflate;
 
 /// Bytes that were inflated, in memory that can be used again.
 #[derive(Default)]
@@ -132,76 +132,6 @@ pub(super) fn inflate(
     }
     out.extend_from_slice(inflater.out.as_slice());
     result
-}
-
-/// Appends the compressed `input` to `out`. `level` is the codec's own scale, cut to its range; `None` is its default.
-/// Snappy and lz4 have one level only.
-///
-/// # Errors
-///
-/// `UnsupportedCompression` if this build has no such codec; `BadCompression` if the codec fails, which it has no
-/// reason to.
-#[cfg_attr(
-    not(any(feature = "gzip", feature = "zstd")),
-    expect(unused_variables, reason = "the codecs of this build have no level")
-)]
-pub(crate) fn deflate(
-    compression: Compression,
-    level: Option<i32>,
-    input: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<(), Malformed> {
-    match compression {
-        Compression::None => {
-            out.extend_from_slice(input);
-            Ok(())
-        }
-        #[cfg(feature = "gzip")]
-        Compression::Gzip => deflate_gzip(level, input, out),
-        #[cfg(feature = "snappy")]
-        Compression::Snappy => xerial::deflate(input, out),
-        #[cfg(feature = "lz4")]
-        Compression::Lz4 => deflate_lz4(input, out),
-        #[cfg(feature = "zstd")]
-        Compression::Zstd => deflate_zstd(level, input, out),
-        #[cfg(not(all(feature = "gzip", feature = "snappy", feature = "lz4", feature = "zstd")))]
-        other => Err(Malformed::UnsupportedCompression(other.id())),
-    }
-}
-
-#[cfg(feature = "gzip")]
-fn deflate_gzip(level: Option<i32>, input: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
-    let level = match level {
-        // Kafka's -1 is the library's default.
-        None | Some(-1) => flate2::Compression::default(),
-        Some(level) => flate2::Compression::new(level.clamp(1, 9) as u32),
-    };
-    let mut encoder = flate2::write::GzEncoder::new(out, level);
-    encoder
-        .write_all(input)
-        .and_then(|()| encoder.try_finish())
-        .map_err(|_| Malformed::BadCompression(Compression::Gzip))
-}
-
-#[cfg(feature = "lz4")]
-fn deflate_lz4(input: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
-    use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
-    // Kafka cannot read linked blocks; the rest is what its own clients write.
-    let info = FrameInfo::new().block_mode(BlockMode::Independent).block_size(BlockSize::Max64KB);
-    let mut encoder = FrameEncoder::with_frame_info(info, out);
-    let failed = Malformed::BadCompression(Compression::Lz4);
-    encoder.write_all(input).map_err(|_| failed)?;
-    encoder.try_finish().map_err(|_| failed)
-}
-
-#[cfg(feature = "zstd")]
-fn deflate_zstd(level: Option<i32>, input: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
-    let range = zstd::compression_level_range();
-    let level = level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL).clamp(*range.start(), *range.end());
-    let failed = |_| Malformed::BadCompression(Compression::Zstd);
-    let mut encoder = zstd::stream::write::Encoder::new(out, level).map_err(failed)?;
-    encoder.write_all(input).map_err(failed)?;
-    encoder.finish().map(drop).map_err(failed)
 }
 
 #[cfg(test)]
@@ -374,6 +304,8 @@ mod tests {
 
     #[cfg(feature = "lz4")]
     mod lz4 {
+        use std::io::Write;
+
         use super::*;
         use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 

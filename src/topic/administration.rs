@@ -30,6 +30,7 @@ impl Topics {
         check_topic_name(name)?;
         check_partition_count(partitions, 1)?;
         config.check()?;
+        config.check_codec()?;
         let changing = self.begin_change()?;
         self.check_free(name, &changing)?;
         let file = TopicFile { state: TopicState::Creating, id: Uuid::new_v4(), partitions, config };
@@ -69,6 +70,7 @@ impl Topics {
     /// Replaces the settings of a topic; durable when it returns, and in use.
     pub(crate) fn alter(&self, name: &str, config: TopicConfig) -> Result<Arc<Topic>> {
         config.check()?;
+        config.check_codec()?;
         let changing = self.begin_change()?;
         let former = self.get(name)?;
         let topic = Arc::new(former.altered(Arc::new(config)));

@@ -1,6 +1,9 @@
 //! Lz4's frame format, as far as Kafka reads it: format version 1, independent blocks, no dictionary. It reads one frame
 //! and ignores what follows it, and so do we.
 
+use std::io::Write;
+
+use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use twox_hash::XxHash32;
 
 use super::{Compression, InflateBuffer, Malformed};
@@ -94,4 +97,30 @@ fn inflate_block(
         }
         Err(_) => Err(BAD),
     }
+}
+
+/// Writes frames, one after the other.
+pub(super) type FrameWriter = FrameEncoder<Vec<u8>>;
+
+/// A frame of nothing, as Kafka's clients write it. The encoder writes one only if it is its first.
+const EMPTY: [u8; 11] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82, 0, 0, 0, 0];
+
+pub(super) fn deflate(state: &mut Option<FrameWriter>, input: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
+    if input.is_empty() {
+        out.extend_from_slice(&EMPTY);
+        return Ok(());
+    }
+    let encoder = state.get_or_insert_with(|| {
+        // Kafka cannot read linked blocks; the rest is what its own clients write.
+        let info = FrameInfo::new().block_mode(BlockMode::Independent).block_size(BlockSize::Max64KB);
+        FrameEncoder::with_frame_info(info, Vec::new())
+    });
+    std::mem::swap(encoder.get_mut(), out);
+    let written = encoder.write_all(input).is_ok() && encoder.try_finish().is_ok();
+    std::mem::swap(encoder.get_mut(), out);
+    if !written {
+        *state = None; // in the middle of a frame
+        return Err(BAD);
+    }
+    Ok(())
 }

@@ -56,8 +56,7 @@ fn inflate_block(block: &[u8], out: &mut InflateBuffer, limit_len: usize, limit:
     }
 }
 
-pub(super) fn deflate(input: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
-    let mut encoder = snap::raw::Encoder::new();
+pub(super) fn deflate(encoder: &mut snap::raw::Encoder, input: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
     out.extend_from_slice(&HEADER);
     for block in input.chunks(BLOCK_LEN) {
         let start = out.len() + 4;

@@ -1,7 +1,8 @@
 //! Zstandard: frames (RFC 8878) in a row, each decoded at once to where it belongs. The streaming decoder would take
 //! memory for the window that a frame announces, up to 128 MiB.
 
-use zstd::zstd_safe::{DCtx, zstd_sys::ZSTD_ErrorCode};
+use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode;
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound};
 
 use super::{Compression, InflateBuffer, Malformed};
 
@@ -9,6 +10,8 @@ const BAD: Malformed = Malformed::BadCompression(Compression::Zstd);
 const MAGIC: u32 = 0xfd2f_b528;
 const SKIPPABLE: u32 = 0x184d_2a50; // and the 15 above it
 const BLOCK_MAX: usize = 128 << 10;
+/// The highest levels take hundreds of megabytes for large batches. What takes more than this is not kept.
+const KEPT_MAX: usize = 16 << 20;
 
 pub(super) fn inflate(
     state: &mut Option<DCtx<'static>>,
@@ -35,6 +38,32 @@ pub(super) fn inflate(
             Err(_) => wanted = room.saturating_mul(4),
         }
     }
+}
+
+/// The frame says nothing of its content's size, as those of Kafka's clients. That the codec knows it keeps the window,
+/// and the memory that reading it takes, as small as the batch.
+pub(super) fn deflate(
+    state: &mut Option<CCtx<'static>>,
+    level: Option<i32>,
+    input: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Malformed> {
+    let range = zstd::compression_level_range();
+    let level = level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL).clamp(*range.start(), *range.end());
+    let context = match state {
+        Some(context) => context,
+        None => state.insert(CCtx::try_create().ok_or(BAD)?),
+    };
+    context.set_parameter(CParameter::CompressionLevel(level)).map_err(|_| BAD)?;
+    context.set_parameter(CParameter::ContentSizeFlag(false)).map_err(|_| BAD)?;
+    let start = out.len();
+    out.resize(start + compress_bound(input.len()), 0);
+    let written = context.compress2(out.get_mut(start..).unwrap_or_default(), input);
+    if KEPT_MAX < context.sizeof() || written.is_err() {
+        *state = None;
+    }
+    out.truncate(start + written.map_err(|_| BAD)?);
+    Ok(())
 }
 
 fn too_small() -> usize {

@@ -12,13 +12,13 @@ use crate::types::{Durability, Timestamp};
 /// ```
 #[derive(Clone, Debug)]
 pub struct ProducerRecord<'a> {
-    pub(super) topic: &'a str,
-    pub(super) partition: Option<i32>,
-    pub(super) timestamp: Option<Timestamp>,
-    pub(super) key: Option<&'a [u8]>,
-    pub(super) value: Option<&'a [u8]>,
-    pub(super) headers: Vec<(&'a str, Option<&'a [u8]>)>,
-    pub(super) durability: Durability,
+    pub(crate) topic: &'a str,
+    pub(crate) partition: Option<i32>,
+    pub(crate) timestamp: Option<Timestamp>,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) headers: Vec<(&'a str, Option<&'a [u8]>)>,
+    pub(crate) durability: Durability,
 }
 
 impl<'a> ProducerRecord<'a> {
@@ -96,5 +96,51 @@ impl<'a> ProducerRecord<'a> {
     pub fn header(mut self, name: &'a str, value: Option<&'a (impl AsRef<[u8]> + ?Sized)>) -> Self {
         self.headers.push((name, value.map(|value| value.as_ref())));
         self
+    }
+}
+
+/// What the record has. The setters own the plain names, hence `get_`, as in `std::process::Command`.
+///
+/// ```
+/// use thalweg::ProducerRecord;
+///
+/// let record = ProducerRecord::new("orders", "two pears").key("alice").header("trace", Some("7f3a"));
+/// assert_eq!((record.get_topic(), record.get_key()), ("orders", Some(&b"alice"[..])));
+/// assert!(record.get_headers().eq([("trace", Some(&b"7f3a"[..]))]));
+/// ```
+impl<'a> ProducerRecord<'a> {
+    /// The topic it is for.
+    pub fn get_topic(&self) -> &'a str {
+        self.topic
+    }
+
+    /// The key, if it has one.
+    pub fn get_key(&self) -> Option<&'a [u8]> {
+        self.key
+    }
+
+    /// The value; `None` for a tombstone.
+    pub fn get_value(&self) -> Option<&'a [u8]> {
+        self.value
+    }
+
+    /// The headers, in their order.
+    pub fn get_headers(&self) -> impl ExactSizeIterator<Item = (&'a str, Option<&'a [u8]>)> + '_ {
+        self.headers.iter().copied()
+    }
+
+    /// The partition, if it names one.
+    pub fn get_partition(&self) -> Option<i32> {
+        self.partition
+    }
+
+    /// The time, if it names one.
+    pub fn get_timestamp(&self) -> Option<Timestamp> {
+        self.timestamp
+    }
+
+    /// What it is to survive, where that is more than its topic promises.
+    pub fn get_durability(&self) -> Durability {
+        self.durability
     }
 }
