@@ -10,6 +10,16 @@ pub(crate) trait Clock: fmt::Debug + Send + Sync {
     /// The wall clock, which may jump: for record timestamps.
     fn now(&self) -> Timestamp;
 
+    /// The wall clock, as time since 1970.
+    fn since_epoch(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.now()).unwrap_or(0))
+    }
+
+    /// Whether it is the system's: then what was read a moment ago tells something about now.
+    fn is_system(&self) -> bool {
+        false
+    }
+
     /// A clock that never goes back: for deadlines and durations.
     fn instant(&self) -> Instant;
 }
@@ -21,8 +31,15 @@ pub(crate) struct SystemClock;
 #[expect(clippy::disallowed_methods, reason = "this is the place that the ban leads to")]
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        Timestamp::try_from(since_epoch.as_millis()).unwrap_or(Timestamp::MAX)
+        Timestamp::try_from(self.since_epoch().as_millis()).unwrap_or(Timestamp::MAX)
+    }
+
+    fn since_epoch(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
+    }
+
+    fn is_system(&self) -> bool {
+        true
     }
 
     fn instant(&self) -> Instant {

@@ -12,6 +12,10 @@ use std::sync::Arc;
 
 use crate::types::{Offset, TopicPartition};
 
+mod record_error;
+
+pub use record_error::RecordError;
+
 /// The result of every fallible call of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -109,6 +113,12 @@ pub enum ErrorKind {
     InvalidRecord {
         /// Why.
         reason: &'static str,
+    },
+    /// A batch that was handed in is not what its checksum was computed for, or its compressed records are damaged. Nothing
+    /// of it is in the log.
+    CorruptMessage {
+        /// What does not hold.
+        reason: String,
     },
     /// A record's timestamp lies outside what its topic accepts.
     InvalidTimestamp {
@@ -346,7 +356,7 @@ impl Error {
     pub fn kafka_code(&self) -> i16 {
         match self.kind() {
             ErrorKind::OffsetOutOfRange { .. } => 1,
-            ErrorKind::CorruptRecord { .. } => 2,
+            ErrorKind::CorruptRecord { .. } | ErrorKind::CorruptMessage { .. } => 2,
             ErrorKind::UnknownTopicOrPartition { .. } => 3,
             ErrorKind::Timeout { .. } | ErrorKind::BufferExhausted { .. } => 7,
             ErrorKind::RecordTooLarge { .. } => 10,
@@ -442,6 +452,7 @@ impl fmt::Display for ErrorKind {
                 write!(f, "the record takes {size} bytes, the limit is {limit}")
             }
             ErrorKind::InvalidRecord { reason } => write!(f, "the topic refuses the record: {reason}"),
+            ErrorKind::CorruptMessage { reason } => write!(f, "the batch is damaged: {reason}"),
             ErrorKind::PolicyViolation { reason } => f.write_str(reason),
             ErrorKind::InvalidTimestamp { timestamp, reason } => {
                 write!(f, "timestamp {timestamp} is refused: {reason}")

@@ -106,7 +106,7 @@ pub use config::{
     StoreFullPolicy, TopicCompression, TopicConfig, UnknownKey,
 };
 pub use consumer::{Consumer, ConsumerRecord, ConsumerRecords};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, RecordError, Result};
 pub use group::OffsetAndMetadata;
 pub use log::{
     AbortedTransaction, BatchRecords, Cut, Fetched, OffsetSpec, PartitionRecovery, RecordBatches, Records, RecordsIter,
@@ -116,8 +116,8 @@ pub use producer::{Ack, Producer, ProducerStats, SendFuture, SentAll, TrySendErr
 pub use record::{Header, Headers, Record};
 pub use sys::SyncMethod;
 pub use topic::{
-    CheckpointReport, FetchFuture, FetchOptions, FetchWaker, Fetcher, FetcherFuture, MAX_PARTITIONS, Partition,
-    RecoveryReport, TopicDescription,
+    AppendedBatch, CheckpointReport, FetchFuture, FetchOptions, FetchWaker, Fetcher, FetcherFuture, MAX_PARTITIONS,
+    Partition, RecoveryReport, TopicDescription,
 };
 pub use types::{
     Compression, Durability, NO_TIMESTAMP, Offset, OnCorruption, ReadMode, Timestamp, TimestampType, TopicPartition,

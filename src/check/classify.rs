@@ -1,6 +1,6 @@
 //! What a file in the directory of a partition is, by its name.
 
-use crate::log::{CHECKPOINT_FILE, CORRUPT};
+use crate::log::{CHECKPOINT_FILE, CORRUPT, snapshot_offset};
 use crate::segment::SegmentFile;
 use crate::sys::DiskEntry;
 use crate::topic::{LEADER_EPOCHS, PARTITION_METADATA, TEMPORARY};
@@ -45,7 +45,7 @@ pub(super) fn classify(name: &str) -> FileKind {
     if let Some(base) = name.strip_suffix(".txnindex").and_then(stem) {
         return FileKind::AbortedTransactions(base);
     }
-    if name.strip_suffix(".snapshot").and_then(stem).is_some() {
+    if snapshot_offset(name).is_some() {
         return FileKind::ProducerSnapshot;
     }
     if let Some((base, file_pos)) = side_file(name) {

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::aborted_transactions::parse_txn_index;
 use super::index_check::{offset_entries, time_entries};
-use super::producer_snapshot::parse_snapshot;
+use crate::log::{ProducerEntry, parse_snapshot};
 use crate::types::Offset;
 
 /// A text file, line by line, with what is not printable escaped.
@@ -53,19 +53,28 @@ pub(super) fn dump_snapshot(bytes: &[u8], out: &mut dyn Write) -> io::Result<()>
         Ok(entries) => entries,
         Err(what) => return writeln!(out, "damage: {what}"),
     };
-    entries.iter().try_for_each(|entry| {
-        writeln!(
+    entries.iter().try_for_each(|ProducerEntry { producer_id, state }| {
+        write!(
             out,
-            "producerId: {} producerEpoch: {} coordinatorEpoch: {} currentTxnFirstOffset: {} lastTimestamp: {} \
-             lastSequence: {} lastOffset: {} offsetDelta: {}",
-            entry.producer_id,
-            entry.epoch,
-            entry.coordinator_epoch,
-            entry.current_txn_first_offset,
-            entry.timestamp,
-            entry.last_sequence,
-            entry.last_offset,
-            entry.offset_delta
-        )
+            "producerId: {producer_id} producerEpoch: {} coordinatorEpoch: {} currentTxnFirstOffset: {} lastTimestamp: {} \
+             lastSeen: {}",
+            state.epoch,
+            state.coordinator_epoch,
+            state.transaction_start.unwrap_or(-1),
+            state.last_timestamp,
+            state.seen
+        )?;
+        for batch in state.batches() {
+            write!(
+                out,
+                " (sequences: {} to {} offsets: {} to {} timestamp: {})",
+                batch.first_sequence(),
+                batch.last_sequence,
+                batch.base_offset(),
+                batch.last_offset,
+                batch.timestamp
+            )?;
+        }
+        writeln!(out)
     })
 }

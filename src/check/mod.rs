@@ -29,7 +29,6 @@ mod dump_log;
 mod dump_side;
 mod finding;
 mod index_check;
-mod producer_snapshot;
 mod repair;
 mod repair_log;
 mod repair_partition;

@@ -22,6 +22,9 @@ pub(crate) struct Appended {
     pub(crate) log_append_time: Option<Timestamp>,
     /// Whether a segment was filled: [`Log::seal_rolled`] has something to do.
     pub(crate) rolled: bool,
+    /// Whether it repeats a batch of its producer that is in the log: nothing was written, and the offsets and the time are
+    /// those of the first.
+    pub(crate) is_duplicate: bool,
 }
 
 impl Log {
@@ -31,7 +34,8 @@ impl Log {
     /// # Errors
     ///
     /// `RecordTooLarge` for a batch above `max.message.bytes` or `segment.bytes`, `StorageFull` and `Io` when the batch
-    /// is not in the log and the next append may follow, `Storage` when no append may follow, `Closed`.
+    /// is not in the log and the next append may follow, `Storage` when no append may follow, `Closed`; for a batch of an
+    /// idempotent producer also `OutOfOrderSequence`, `InvalidProducerEpoch`, `InvalidTxnState`.
     pub(crate) fn append(&self, batch: &mut [u8], now: Timestamp) -> Result<Appended> {
         let reserve = &self.place.reserve;
         if self.place.uses_reserve {
@@ -63,24 +67,35 @@ impl Log {
             .ok()
             .flatten()
             .ok_or_else(|| Error::new(ErrorKind::InvalidRecord { reason: "the batch is not complete" }))?;
+        if let Some(original) = self.find_duplicate(&mut writer, &batch, now)? {
+            return Ok(Appended {
+                base_offset: original.base_offset(),
+                end: original.end(),
+                log_append_time: stamped.then_some(original.timestamp),
+                rolled: false,
+                is_duplicate: true,
+            });
+        }
         let guard = Appending { log: self, was_panicking: std::thread::panicking() };
         self.begin_writing(&mut writer)?;
         let rolled = self.must_roll(&mut writer, &batch, now);
         if rolled {
             self.roll(&mut writer)?;
         }
-        let Writer { active, writing: Some(writing), must_roll, first_append, .. } = &mut *writer else {
+        let Writer { active, writing: Some(writing), must_roll, first_append, producers, .. } = &mut *writer else {
             return Err(Error::illegal_state("there is no segment to append to").in_partition(self.partition()));
         };
         writing.make_room().map_err(|error| self.not_opened(active, error))?;
         active.append(writing, &batch).map_err(|failure| self.write_failed(active, must_roll, failure))?;
         self.place.usage.add(batch.size() as u64);
         first_append.get_or_insert(now);
+        producers.note(&batch, now);
         drop(guard);
         if !self.shows_durable_only() {
             active.show(active.written());
         }
-        Ok(Appended { base_offset, end: batch.next_offset(), log_append_time: stamped.then_some(now), rolled })
+        let (end, log_append_time) = (batch.next_offset(), stamped.then_some(now));
+        Ok(Appended { base_offset, end, log_append_time, rolled, is_duplicate: false })
     }
 
     fn check_size(&self, size: usize) -> Result<()> {

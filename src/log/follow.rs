@@ -14,6 +14,7 @@ use std::io;
 
 use super::checkpoint::Checkpoint;
 use super::log::{Log, LogPlace, Start};
+use super::producers::Producers;
 use super::view::View;
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::{End, ScanOffsets, Segment, SegmentFile, SegmentFollower, scan_whole};
@@ -58,7 +59,14 @@ impl Log {
         let known = known(&found);
         let sealed = view.segments().split_last().map_or(&[][..], |(_, sealed)| sealed).to_vec();
         let segments = (sealed, Arc::clone(view.active()));
-        let start = Start { log_start: 0, recovery_point: 0, anchor: None, leader_epoch: 0, damaged: Vec::new() };
+        let start = Start {
+            log_start: 0,
+            recovery_point: 0,
+            anchor: None,
+            leader_epoch: 0,
+            damaged: Vec::new(),
+            producers: Producers::none(),
+        };
         let mut log = Log::new(place, segments, start);
         log.following = Some(Following { follower, known, identity }.into());
         log.fail(Error::illegal_state("the directory was opened for reading only"));

@@ -46,6 +46,36 @@ pub(super) fn finish(mut inflater: Inflater) -> Option<Arc<Inflated>> {
     (inflated.0.len() > 0).then(|| Arc::new(inflated))
 }
 
+/// An inflater for a look at records that nobody keeps. Dropping it gives it and its memory to the next one.
+pub(crate) struct Inflating(Inflater);
+
+impl Inflating {
+    /// With as much memory as is there.
+    pub(crate) fn begin() -> Self {
+        Inflating(take_inflater())
+    }
+}
+
+impl std::ops::Deref for Inflating {
+    type Target = Inflater;
+
+    fn deref(&self) -> &Inflater {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Inflating {
+    fn deref_mut(&mut self) -> &mut Inflater {
+        &mut self.0
+    }
+}
+
+impl Drop for Inflating {
+    fn drop(&mut self) {
+        drop(finish(std::mem::take(&mut self.0)));
+    }
+}
+
 /// Inflated records. Dropping it gives its memory to the next decode.
 pub(super) struct Inflated(InflateBuffer);
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::follow::Following;
+use super::producers::Producers;
 use super::seal::{Anchor, Seal};
 use super::sync::SyncGroups;
 use super::transactions::TransactionList;
@@ -86,6 +87,8 @@ pub(super) struct Writer {
     /// Whether a write to the active segment failed for another reason than a lack of space: the next one goes to a new
     /// file, because some file systems report success for the same place and read back zeros (log.md 11).
     pub(super) must_roll: bool,
+    /// The idempotent producers.
+    pub(super) producers: Producers,
     /// Whether the log was closed: no appends any more.
     pub(super) closed: bool,
 }
@@ -100,6 +103,7 @@ pub(super) struct Start {
     /// The epoch of the batches to come.
     pub(super) leader_epoch: i32,
     pub(super) damaged: Vec<DamagedRange>,
+    pub(super) producers: Producers,
 }
 
 /// Offsets that cannot be read, and were left as they are.
@@ -121,6 +125,7 @@ impl Log {
             first_append: None,
             jitter: None,
             must_roll: false,
+            producers: start.producers,
             closed: false,
         };
         Log {

@@ -5,6 +5,7 @@
 //! | file | content |
 //! |---|---|
 //! | `<base>.log`, `.index`, `.timeindex` | the segments, see [`crate::segment`] |
+//! | `<offset>.snapshot` | what is known of idempotent producers, see [`producers`] |
 //! | `leader-epoch-checkpoint` | the leader epochs, see [`leader_epochs`] |
 //! | `thalweg-checkpoint` | how far everything is known to be durable, see [`checkpoint`] |
 //! | `<base>.log.<position>.corrupt`, `<base>.log.corrupt` | what recovery cut off and could not account for |
@@ -49,6 +50,11 @@ mod lookup;
 mod partition_recovery;
 #[cfg(test)]
 mod preallocate_tests;
+mod producer_snapshot;
+mod producer_state;
+mod producers;
+#[cfg(test)]
+mod producers_tests;
 mod read;
 mod read_ahead;
 #[cfg(test)]
@@ -79,10 +85,12 @@ pub(crate) use append::Appended;
 pub(crate) use checkpoint::{CHECKPOINT_FILE, Checkpoint};
 pub(crate) use counts::LogCounts;
 pub(crate) use follow::PARTITION_METADATA;
+pub(crate) use inflated::Inflating;
 pub(crate) use leader_epochs::{LEADER_EPOCHS, LeaderEpochs};
 pub(crate) use log::{Log, LogPlace};
 pub use lookup::{OffsetSpec, TimestampOffset};
 pub use partition_recovery::{Cut, PartitionRecovery};
+pub(crate) use producer_snapshot::{ProducerEntry, parse_snapshot, snapshot_offset};
 pub use read::Fetched;
 pub(crate) use read::{FetchBudget, Stop};
 pub(crate) use read_ahead::ReadAhead;

@@ -44,6 +44,7 @@ use super::leader_epochs::LeaderEpochs;
 use super::leftovers::finish_replacement;
 use super::log::{DamagedRange, Log, LogPlace, Start};
 use super::partition_recovery::PartitionRecovery;
+use super::producers::{Producers, snapshots};
 use super::room::ends_with_a_batch;
 use super::seal::{Anchor, Seal};
 use crate::error::{Error, ErrorKind, Result};
@@ -96,6 +97,8 @@ impl Log {
             recovery,
             damaged: Vec::new(),
             made: Vec::new(),
+            snapshots: snapshots(&names),
+            is_closed: true,
             stale: checkpoint.is_none(),
         };
         let trusted = if left_by == LeftBy::Close { recovering.trust_checkpoint(last)? } else { None };
@@ -103,6 +106,7 @@ impl Log {
             Some(active) => (recovering.open_unscanned(sealed, active.base()), active),
             None => recovering.scan(&found)?,
         };
+        recovering.remove_snapshots(segments.1.written().offset)?;
         let start = recovering.start(&segments)?;
         let Recovering { recovery, stale, made, .. } = recovering;
         let is_damaged = !start.damaged.is_empty();
@@ -136,8 +140,8 @@ fn create(mut place: LogPlace, checkpoint: Option<Checkpoint>, epochs: &LeaderEp
     let room = Room { capacity: place.segment_bytes(), preallocate: false, promises: true };
     let (segment, _) = Segment::create(place.segment(0), room)
         .map_err(|error| Error::io("create the log", &place.dir, error).in_partition(&place.partition))?;
-    let start =
-        Start { log_start: 0, recovery_point: 0, anchor: None, leader_epoch: epochs.latest(), damaged: Vec::new() };
+    let (leader_epoch, producers) = (epochs.latest(), Producers::none());
+    let start = Start { log_start: 0, recovery_point: 0, anchor: None, leader_epoch, damaged: Vec::new(), producers };
     let log = Log::new(place, (Vec::new(), Arc::new(segment)), start);
     log.seal(Seal::All)?; // syncs the name of the segment before it writes the checkpoint
     Ok(log)
@@ -187,6 +191,10 @@ pub(super) struct Recovering<'a> {
     damaged: Vec<DamagedRange>,
     /// Indexes of segments that were walked. Their files are written if nothing is left as it is.
     made: Vec<(SegmentPlace, Indexes)>,
+    /// Offsets of the producer snapshots.
+    snapshots: Vec<Offset>,
+    /// Whether it was closed in order and is what the checkpoint says.
+    is_closed: bool,
     /// Whether the checkpoint has to be written anew before anything is appended.
     stale: bool,
 }
@@ -273,9 +281,34 @@ impl Recovering<'_> {
                 break;
             }
         }
+        self.is_closed = false;
         self.sync_dir(SyncPoint::RecoveredNames)?;
         let active = segments.pop().ok_or_else(|| Error::storage("no segment was found"))?; // `all` is not empty
         Ok((segments, active))
+    }
+
+    /// Removes the producer snapshots above the end of the log: what is appended there is not what they speak of.
+    fn remove_snapshots(&mut self, end: Offset) -> Result<()> {
+        if !self.damaged.is_empty() || self.snapshots.iter().all(|offset| *offset <= end) {
+            return Ok(());
+        }
+        for offset in self.snapshots.extract_if(.., |offset| end < *offset).collect::<Vec<_>>() {
+            let removed = self.place.remove_snapshot(offset);
+            removed.map_err(|error| self.refused("remove a producer snapshot from", &self.place.dir, error))?;
+        }
+        self.is_closed = false;
+        self.sync_dir(SyncPoint::RecoveredNames)
+    }
+
+    /// The producer snapshots that can be used; those of segments that are gone are removed.
+    fn usable_snapshots(&mut self, first_base: Offset) -> Vec<Offset> {
+        let mut found = std::mem::take(&mut self.snapshots);
+        if self.damaged.is_empty() {
+            for offset in found.extract_if(.., |offset| *offset < first_base) {
+                let _ = self.place.remove_snapshot(offset); // ignored while it is there
+            }
+        }
+        found
     }
 
     /// Segments behind damage that is left as it is. Where they end matters for the last one only.
@@ -392,6 +425,7 @@ impl Recovering<'_> {
             },
             leader_epoch: self.leader_epoch(active)?,
             damaged: std::mem::take(&mut self.damaged),
+            producers: Producers::unknown(self.usable_snapshots(first.base()), self.is_closed),
         })
     }
 

@@ -190,8 +190,8 @@ impl Log {
 
     /// Takes segments out of the view that lie below the log start as a whole, and removes their files, the oldest first.
     fn remove_below_start(&self, now: Timestamp) -> Result<Removed> {
-        let gone = {
-            let _writer = self.writer.lock(); // who swaps the view
+        let (gone, keeps_producers, first_base) = {
+            let mut writer = self.writer.lock(); // who swaps the view
             let view = self.view.load_full();
             let log_start = self.log_start.load(Ordering::Acquire);
             let bases = view.segments().iter().skip(1).map(|segment| segment.base());
@@ -200,11 +200,18 @@ impl Log {
             if gone.is_empty() {
                 return Ok(Removed::default());
             }
+            let first_base = kept.first().map_or(log_start, |first| first.base());
+            let keeps_producers = self.keep_producers(&mut writer, first_base, now);
             let sealed = kept.split_last().map_or(&[][..], |(_, sealed)| sealed).to_vec();
             self.view.store(Arc::new(view.with(sealed, Arc::clone(view.active()))));
             self.place.usage.remove(gone.iter().map(|segment| u64::from(segment.written().file_pos)).sum());
-            gone.to_vec()
+            (gone.to_vec(), keeps_producers, first_base)
         };
+        if keeps_producers {
+            let _sealing = self.sealing.lock();
+            self.write_snapshot(Seal::Rolled);
+        }
+        self.remove_snapshots_below(first_base);
         let mut removed = Removed::default();
         for segment in gone {
             self.place.usage.pin(segment.retire(), u64::from(segment.written().file_pos), now);

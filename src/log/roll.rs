@@ -94,6 +94,7 @@ impl Log {
         writer.first_append = None;
         writer.jitter = None;
         writer.must_roll = false;
+        writer.producers.note_roll(base);
         Ok(())
     }
 }

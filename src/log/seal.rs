@@ -88,6 +88,7 @@ impl Log {
         }
         let is_known = *sealed == Some(Anchor { base: active.base(), end: active.written() });
         if which == Seal::All && !moves_start && is_known && active.is_sealed() {
+            self.write_snapshot(which); // one that only says that the log has to be read, or none
             return Ok(()); // nothing was appended since the checkpoint was written
         }
         if which == Seal::All {
@@ -107,6 +108,7 @@ impl Log {
             }
             Seal::All => (active.written(), active.written().offset),
         };
+        self.write_snapshot(which); // its name becomes durable with the checkpoint's
         self.store_checkpoint(recovery_point, log_start, (active.base(), end))?;
         *sealed = (recovery_point == end.offset).then_some(Anchor { base: active.base(), end });
         self.recovery_point.store(recovery_point, Ordering::Release);

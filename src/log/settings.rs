@@ -4,6 +4,7 @@
 //! capacity and the distance of its index entries, holds until the next one; a smaller `segment.bytes` holds at once.
 
 use super::log::{Log, LogPlace, Writer};
+use super::usage::Usage;
 use crate::config::TopicConfig;
 use crate::error::{Error, Result};
 use crate::segment::{Room, Segment, SegmentPlace};
@@ -14,6 +15,11 @@ impl Log {
     /// The topic's settings. Takes no lock and allocates nothing; hold it for a moment only.
     pub(crate) fn config(&self) -> Guard<Arc<TopicConfig>> {
         self.config.load()
+    }
+
+    /// What all logs of the data directory hold together.
+    pub(crate) fn usage(&self) -> &Usage {
+        &self.place.usage
     }
 
     /// Goes on with other settings: appends that begin after this call, fetches and retention use them.

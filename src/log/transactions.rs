@@ -221,7 +221,7 @@ impl Walk {
 
 /// The type of a control batch's one record; `None` if compaction has taken it. A marker decides about records far away
 /// from it, so it is believed only with its checksum.
-fn read_marker(batch: &Batch<'_>) -> std::result::Result<Option<ControlType>, Malformed> {
+pub(super) fn read_marker(batch: &Batch<'_>) -> std::result::Result<Option<ControlType>, Malformed> {
     batch.verify_crc()?;
     if batch.compression()? != Compression::None {
         return Err(Malformed::BadControl); // records.md 7: never compressed

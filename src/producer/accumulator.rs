@@ -19,16 +19,17 @@ use super::batch::{Outcome, SentBatch};
 use super::callbacks::Callbacks;
 use super::compression_ratio::CompressionRatio;
 use super::memory::Share;
+use super::producer::Attempt;
 use super::shared::Shared;
 use super::split::split;
-use crate::client::ProducerRecord;
 use crate::config::Acks;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::Appended;
 use crate::record::BatchBuilder;
 use crate::sync::{Arc, AtomicI64, AtomicU64, CachePadded, Mutex, MutexGuard, Ordering, Weak};
+use crate::sys::prefetch_room;
 use crate::topic::{OpenBatches, Partition};
-use crate::types::{Compression, Durability, Offset, Timestamp, TopicPartition};
+use crate::types::{Compression, Durability, Offset, TopicPartition};
 
 /// When a batch is closed, and how it is written.
 #[derive(Clone, Copy, Debug)]
@@ -114,10 +115,9 @@ struct Retrying {
     attempts: u32,
 }
 
-/// Where a record went.
-#[derive(Debug)]
+/// Where in its batch a record went. Filled in, not returned: what `send` returns is put together once.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Placed {
-    pub(super) batch: Arc<SentBatch>,
     /// Its place in the batch.
     pub(super) delta: i32,
     /// Bytes that it added.
@@ -149,6 +149,9 @@ enum Turn {
 
 /// Times `batch.size` that the records of a compressed batch may have: readers inflate it as a whole.
 const PLAIN_MAX: usize = 16;
+
+/// Bytes for the next record that are brought near.
+const PREFETCH_MAX: usize = 2048;
 
 /// Batches that one call writes for others, before it leaves the rest to the timer's thread: who sends is not to be kept for
 /// as long as others send faster.
@@ -199,39 +202,43 @@ impl PartitionQueue {
 
     /// Puts a record into the batch that is being filled, or into a new one, whose memory is `granted` or is there. Writes
     /// what is complete, unless somebody else is at it.
+    #[inline]
     pub(super) fn push(
         self: &Arc<Self>,
         shared: &Shared,
-        (record, timestamp): (&ProducerRecord<'_>, Timestamp),
-        granted: &mut Option<Share>,
-    ) -> std::result::Result<Placed, Unplaced> {
-        let headers = || record.headers.iter().copied();
+        attempt: &mut Attempt<'_, '_>,
+    ) -> std::result::Result<Arc<SentBatch>, Unplaced> {
+        let Attempt { record, timestamp, .. } = *attempt;
         let mut open = self.open.lock();
-        let limits = open.limits;
-        if let Some(filling) = &mut open.filling {
-            let pushed =
-                filling.share.builder.push_within(filling.len_max, timestamp, (record.key, record.value), headers());
-            if let Some((delta, size)) = pushed {
+        loop {
+            let is_hasty = open.limits.linger.is_zero();
+            let Some(filling) = &mut open.filling else { break };
+            let builder = &mut filling.share.builder;
+            let batch = Arc::clone(&filling.batch); // before the stores: it would wait for them
+            let pushed = builder.push_within(filling.len_max, timestamp, (record.key, record.value), &record.headers);
+            if let Some(size) = pushed {
+                let complete = builder.len() >= filling.len_max;
+                // The lock is given back when all stores have arrived: those of the next record are to find their memory near.
+                prefetch_room(builder.room(size.min(PREFETCH_MAX)));
+                attempt.placed = Placed { delta: builder.last_offset_delta(), size, complete };
                 filling.wanted = filling.wanted.max(record.durability);
-                let batch = Arc::clone(&filling.batch);
-                let complete = filling.share.builder.len() >= filling.len_max;
                 if complete {
                     self.close(&mut open);
                 }
-                let is_due = complete || limits.linger.is_zero() || shared.memory.is_short();
+                let is_due = complete || is_hasty || shared.memory.is_short();
                 drop(open);
                 if is_due {
                     self.write_line(shared);
                 }
-                return Ok(Placed { batch, delta, size, complete });
+                return Ok(batch);
             }
             self.close(&mut open);
-        }
-        let placed = self.push_first(open, shared, (record, timestamp), granted);
-        if !matches!(placed, Err(Unplaced::Retired)) {
+            drop(open);
+            // Before a new batch is opened: the next one gets the same memory, which is near.
             self.write_line(shared);
+            open = self.open.lock();
         }
-        placed
+        self.push_first(open, shared, attempt)
     }
 
     /// Opens a batch with a record.
@@ -240,15 +247,15 @@ impl PartitionQueue {
         self: &Arc<Self>,
         mut open: MutexGuard<'_, Open>,
         shared: &Shared,
-        (record, timestamp): (&ProducerRecord<'_>, Timestamp),
-        granted: &mut Option<Share>,
-    ) -> std::result::Result<Placed, Unplaced> {
+        attempt: &mut Attempt<'_, '_>,
+    ) -> std::result::Result<Arc<SentBatch>, Unplaced> {
+        let Attempt { record, timestamp, .. } = *attempt;
         let headers = || record.headers.iter().copied();
         let limits = open.limits;
         let Some(partition) = open.partition.clone() else { return Err(Unplaced::Retired) };
         let needed = limits.size.max(BatchBuilder::size_alone(timestamp, record.key, record.value, headers()));
         let wished = self.plain_size(&limits, shared.memory.limit()).max(needed);
-        let share = granted.take_if(|share| needed <= share.bytes);
+        let share = attempt.granted.take_if(|share| needed <= share.bytes);
         let share = share.or_else(|| shared.memory.try_take(wished)).or_else(|| shared.memory.try_take(needed));
         let Some(mut share) = share else { return Err(Unplaced::NeedsMemory(needed)) };
         let len_max = if limits.size == 0 { needed } else { share.bytes };
@@ -256,8 +263,8 @@ impl PartitionQueue {
         let batch = SentBatch::new(Arc::clone(self), partition, (open.next_number, limits.acks, opened));
         let batch = Arc::new(batch);
         open.next_number += 1;
-        let pushed = share.builder.push_within(usize::MAX, timestamp, (record.key, record.value), headers());
-        let (delta, size) = pushed.unwrap_or_default(); // without a limit it fits
+        let pushed = share.builder.push_within(usize::MAX, timestamp, (record.key, record.value), &record.headers);
+        let size = pushed.unwrap_or_default(); // without a limit it fits
         let due = opened + limits.linger;
         let complete = share.builder.len() >= len_max || limits.size == 0;
         let filling = Filling { share, batch: Arc::clone(&batch), wanted: record.durability, due, len_max };
@@ -267,7 +274,12 @@ impl PartitionQueue {
         }
         let at = if limits.linger.is_zero() { opened + shared.config.get_delivery_timeout() } else { due };
         self.list(&mut open, shared, at);
-        Ok(Placed { batch, delta, size, complete })
+        drop(open);
+        attempt.placed = Placed { delta: 0, size, complete };
+        if complete || limits.linger.is_zero() || shared.memory.is_short() {
+            self.write_line(shared);
+        }
+        Ok(batch)
     }
 
     /// Bytes before compression of which a batch is expected to be full after it.

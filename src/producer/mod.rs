@@ -16,6 +16,7 @@ mod memory;
 mod partitioner;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod producer;
+mod recent_time;
 mod room;
 mod send_all;
 mod send_future;

@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::accumulator::{PartitionQueue, Placed, Unplaced};
 use super::ack::{Ack, Sent};
+use super::batch::SentBatch;
 use super::callbacks::is_in_callback;
 use super::memory::Share;
 use super::partitioner::{Choice, choose};
+use super::recent_time;
 use super::room::make_room;
 use super::send_all::SentAll;
 use super::send_future::SendFuture;
@@ -91,7 +93,7 @@ impl Producer {
         if !shared.interceptors.is_empty() {
             return self.send_intercepted(&record);
         }
-        shared.acknowledge(shared.send(&record)?)
+        shared.send(&record)
     }
 
     #[cold]
@@ -99,8 +101,8 @@ impl Producer {
         let shared = &*self.shared;
         shared.check_open()?;
         let owned = shared.interceptors.on_send(record);
-        let outcome = shared.send(&owned.as_record()).and_then(|outcome| shared.acknowledge(outcome));
-        shared.intercept(owned, outcome)
+        let sent = shared.send(&owned.as_record());
+        shared.intercept(owned, sent)
     }
 
     /// As [`send`](Producer::send), without waiting for memory, a topic or room in a full store: where there is no memory
@@ -130,12 +132,10 @@ impl Producer {
         let shared = &*self.shared;
         let taken = match shared.check_open() {
             Err(error) => Err(error),
-            Ok(()) if shared.interceptors.is_empty() => {
-                shared.try_send(&record).and_then(|outcome| shared.acknowledge(outcome))
-            }
+            Ok(()) if shared.interceptors.is_empty() => shared.try_send(&record),
             Ok(()) => {
                 let owned = shared.interceptors.on_send(&record);
-                let taken = shared.try_send(&owned.as_record()).and_then(|outcome| shared.acknowledge(outcome));
+                let taken = shared.try_send(&owned.as_record());
                 shared.intercept(owned, taken)
             }
         };
@@ -300,25 +300,46 @@ pub(super) struct Attempt<'r, 'a> {
     pub(super) chosen: Option<i32>,
     /// Memory that it has waited for.
     pub(super) granted: Option<Share>,
+    /// Where it went.
+    pub(super) placed: Placed,
+}
+
+/// The batch of a record that was placed. Two words, like all that `send` passes on.
+pub(super) type Placement = std::result::Result<Arc<SentBatch>, Box<Unsent>>;
+
+impl<'r, 'a> Attempt<'r, 'a> {
+    #[inline]
+    pub(super) fn new(record: &'r ProducerRecord<'a>, timestamp: Timestamp) -> Self {
+        Attempt { record, timestamp, chosen: None, granted: None, placed: Placed::default() }
+    }
+
+    /// The acknowledgement of the record, which is in `batch`.
+    #[inline]
+    pub(super) fn ack(&self, batch: Arc<SentBatch>) -> Ack {
+        let len = |bytes: Option<&[u8]>| bytes.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX));
+        let Attempt { record, timestamp, placed: Placed { delta, .. }, .. } = *self;
+        let (key_size, value_size) = (len(record.key), len(record.value));
+        Ack::sent(Sent { batch, delta, key_size, value_size, timestamp, wanted: record.durability })
+    }
 }
 
 impl Shared {
-    /// Sends a record, and waits for what it needs. An error of the outer kind is one that `send` returns.
-    fn send(&self, record: &ProducerRecord<'_>) -> Result<Result<Ack>> {
-        let timestamp = self.begin(record)?;
-        let mut attempt = Attempt { record, timestamp, chosen: None, granted: None };
+    /// Sends a record, and waits for what it needs.
+    #[inline]
+    fn send(&self, record: &ProducerRecord<'_>) -> Result<Ack> {
+        let mut attempt = Attempt::new(record, self.begin(record)?);
         match self.place(&mut attempt) {
-            Ok(ack) => Ok(Ok(ack)),
-            Err(unsent) => Ok(self.send_later(attempt, unsent)),
+            Ok(batch) => Ok(attempt.ack(batch)),
+            Err(unsent) => self.acknowledge(self.send_later(attempt, unsent)),
         }
     }
 
     #[cold]
-    fn send_later(&self, mut attempt: Attempt<'_, '_>, mut unsent: Unsent) -> Result<Ack> {
+    fn send_later(&self, mut attempt: Attempt<'_, '_>, mut unsent: Box<Unsent>) -> Result<Ack> {
         let deadline = self.deadline();
         let outcome = loop {
             self.take_back(&mut attempt);
-            let need = match unsent {
+            let need = match *unsent {
                 Unsent::Refused(error) => break Err(error),
                 Unsent::Waits(need) => need,
             };
@@ -327,7 +348,7 @@ impl Shared {
                 Err(error) => break Err(error),
             }
             match self.place(&mut attempt) {
-                Ok(ack) => break Ok(ack),
+                Ok(batch) => break Ok(attempt.ack(batch)),
                 Err(other) => unsent = other,
             }
         };
@@ -343,25 +364,30 @@ impl Shared {
     }
 
     /// Sends a record if that needs no waiting.
-    fn try_send(&self, record: &ProducerRecord<'_>) -> Result<Result<Ack>> {
+    fn try_send(&self, record: &ProducerRecord<'_>) -> Result<Ack> {
         let timestamp = self.begin(record)?;
-        let mut attempt = Attempt { record, timestamp, chosen: None, granted: None };
+        let mut attempt = Attempt::new(record, timestamp);
         let mut placed = self.place(&mut attempt);
-        if let Err(Unsent::Waits(Need::Room(size))) = placed {
+        if let Err(unsent) = &placed
+            && let Unsent::Waits(Need::Room(size)) = **unsent
+        {
             match self.make_room(size, Some(self.engine.clock.instant())) {
                 Ok(()) => placed = self.place(&mut attempt),
-                Err(error) => return Ok(Err(error)),
+                Err(error) => return self.acknowledge(Err(error)),
             }
         }
-        Ok(match placed {
-            Ok(ack) => Ok(ack),
-            Err(Unsent::Refused(error) | Unsent::Waits(Need::Topic(error))) => Err(error),
-            Err(Unsent::Waits(Need::Room(_))) => Err(self.engine.topics.usage().full()),
-            Err(Unsent::Waits(Need::Memory(bytes))) => {
+        let unsent = match placed {
+            Ok(batch) => return Ok(attempt.ack(batch)),
+            Err(unsent) => unsent,
+        };
+        self.acknowledge(Err(match *unsent {
+            Unsent::Refused(error) | Unsent::Waits(Need::Topic(error)) => error,
+            Unsent::Waits(Need::Room(_)) => self.engine.topics.usage().full(),
+            Unsent::Waits(Need::Memory(bytes)) => {
                 self.press();
                 return Err(self.memory.exhausted(bytes));
             }
-        })
+        }))
     }
 
     /// Has the interceptors told what becomes of a record, before its application is.
@@ -378,12 +404,13 @@ impl Shared {
     }
 
     /// What `send` refuses by itself. Returns the record's time.
+    #[inline]
     pub(super) fn begin(&self, record: &ProducerRecord<'_>) -> Result<Timestamp> {
         self.check_open()?;
         if let Some(partition) = record.partition.filter(|partition| *partition < 0) {
             return Err(Error::illegal_argument(format!("a partition cannot be negative, as {partition} is")));
         }
-        let now = self.engine.clock.now();
+        let now = recent_time::now(&*self.engine.clock);
         match record.timestamp {
             None => Ok(now),
             Some(timestamp) if timestamp < 0 => {
@@ -394,6 +421,7 @@ impl Shared {
     }
 
     /// The acknowledgement of what came of a record.
+    #[inline]
     pub(super) fn acknowledge(&self, outcome: Result<Ack>) -> Result<Ack> {
         match outcome {
             Ok(ack) => Ok(ack),
@@ -406,22 +434,22 @@ impl Shared {
     }
 
     /// Chooses the partition, checks the record against its topic, and puts it into a batch.
-    pub(super) fn place(&self, attempt: &mut Attempt<'_, '_>) -> std::result::Result<Ack, Unsent> {
-        let placed = self.queues.with(self, attempt.record.topic, |queues| self.place_in(queues, attempt));
-        match placed {
-            Ok(placed) => placed,
-            Err(error) => {
-                Err(self.is_awaited(error).map_or_else(Unsent::Refused, |error| Unsent::Waits(Need::Topic(error))))
-            }
-        }
+    #[inline]
+    pub(super) fn place(&self, attempt: &mut Attempt<'_, '_>) -> Placement {
+        let missing = |error| {
+            let awaited = self.is_awaited(error);
+            Err(Box::new(awaited.map_or_else(Unsent::Refused, |error| Unsent::Waits(Need::Topic(error)))))
+        };
+        self.queues.with(self, attempt.record.topic, |queues| self.place_in(queues, attempt), missing)
     }
 
-    fn place_in(&self, queues: &TopicQueue, attempt: &mut Attempt<'_, '_>) -> std::result::Result<Ack, Unsent> {
+    #[inline]
+    fn place_in(&self, queues: &TopicQueue, attempt: &mut Attempt<'_, '_>) -> Placement {
         let Attempt { record, timestamp, .. } = *attempt;
-        let now = if record.timestamp.is_some() { self.engine.clock.now() } else { timestamp };
-        let size = queues.check(record, timestamp, now).map_err(Unsent::Refused)?;
+        let now = if record.timestamp.is_some() { recent_time::now(&*self.engine.clock) } else { timestamp };
+        let size = queues.check(record, timestamp, now).map_err(|error| Box::new(Unsent::Refused(error)))?;
         if !self.engine.topics.usage().has_room(size as u64) {
-            return Err(Unsent::Waits(Need::Room(size as u64)));
+            return Err(Box::new(Unsent::Waits(Need::Room(size as u64))));
         }
         let count = queues.count();
         let choice = match attempt.chosen {
@@ -429,26 +457,24 @@ impl Shared {
             None => choose(record, &self.config, &queues.sticky, count).map_err(|error| unchosen(attempt, error))?,
         };
         let Some(queue) = queues.partitions.get(usize::try_from(choice.partition).unwrap_or(usize::MAX)) else {
-            return Err(Unsent::Waits(Need::Topic(no_partition(record.topic, choice.partition))));
+            return Err(Box::new(Unsent::Waits(Need::Topic(no_partition(record.topic, choice.partition)))));
         };
         if self.config.get_partitioner().is_some() {
             attempt.chosen = Some(choice.partition);
         }
-        let pushed = queue.push(self, (record, timestamp), &mut attempt.granted);
-        let Placed { batch, delta, size, complete } = pushed.map_err(|unplaced| self.unplaced(queue, unplaced))?;
+        let batch = queue.push(self, attempt).map_err(|unplaced| self.unplaced(queue, unplaced))?;
+        let Placed { size, complete, .. } = attempt.placed;
         if choice.is_sticky && count > 1 {
             let is_adaptive = self.config.get_partitioner_adaptive();
             let queued = |number| if is_adaptive { queues.queued_bytes(number) } else { 0 };
             queues.sticky.on_append(size, complete, count, queued);
         }
-        let len = |bytes: Option<&[u8]>| bytes.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX));
-        let (key_size, value_size) = (len(record.key), len(record.value));
-        Ok(Ack::sent(Sent { batch, delta, key_size, value_size, timestamp, wanted: record.durability }))
+        Ok(batch)
     }
 
     #[cold]
-    fn unplaced(&self, queue: &PartitionQueue, unplaced: Unplaced) -> Unsent {
-        match unplaced {
+    fn unplaced(&self, queue: &PartitionQueue, unplaced: Unplaced) -> Box<Unsent> {
+        Box::new(match unplaced {
             Unplaced::NeedsMemory(bytes) => Unsent::Waits(Need::Memory(bytes)),
             // The topic was deleted, or the producer closed.
             Unplaced::Retired => match self.check_open() {
@@ -461,7 +487,7 @@ impl Shared {
                     })))
                 }
             },
-        }
+        })
     }
 
     /// The error of a topic that is not there, if there may be one of that name later.
@@ -561,14 +587,14 @@ impl Shared {
 
 /// A partition that is not there may come; what else a partitioner said is an error.
 #[cold]
-fn unchosen(attempt: &mut Attempt<'_, '_>, error: Error) -> Unsent {
-    match error.kind() {
+fn unchosen(attempt: &mut Attempt<'_, '_>, error: Error) -> Box<Unsent> {
+    Box::new(match error.kind() {
         ErrorKind::UnknownTopicOrPartition { partition, .. } => {
             attempt.chosen = *partition;
             Unsent::Waits(Need::Topic(error))
         }
         _ => Unsent::Refused(error),
-    }
+    })
 }
 
 fn no_partition(topic: &str, partition: i32) -> Error {

@@ -82,24 +82,28 @@ impl<'a> SendFuture<'a> {
                 let borrowed = self.owned.as_ref().map(OwnedRecord::as_record);
                 let record = borrowed.as_ref().unwrap_or(&self.record);
                 let Begun { timestamp, chosen, .. } = begun;
-                let mut attempt = Attempt { record, timestamp, chosen, granted: granted.take() };
-                let placed = self.shared.place(&mut attempt);
+                let mut attempt = Attempt::new(record, timestamp);
+                (attempt.chosen, attempt.granted) = (chosen, granted.take());
+                let placed = self.shared.place(&mut attempt).map(|batch| attempt.ack(batch));
                 self.shared.take_back(&mut attempt);
                 begun.chosen = attempt.chosen;
                 placed
             };
             self.begun = Some(begun);
-            let what = match placed {
+            let unsent = match placed {
                 Ok(ack) => return Some(Ok(ack)),
-                Err(Unsent::Refused(error)) => return Some(Err(error)),
-                Err(Unsent::Waits(Need::Room(size))) => {
+                Err(unsent) => *unsent,
+            };
+            let what = match unsent {
+                Unsent::Refused(error) => return Some(Err(error)),
+                Unsent::Waits(Need::Room(size)) => {
                     match self.shared.make_room(size, Some(self.shared.engine.clock.instant())) {
                         Ok(()) => continue,
                         Err(error) => return Some(Err(error)),
                     }
                 }
-                Err(Unsent::Waits(Need::Memory(bytes))) => Awaited::Memory(self.shared.memory.wait(bytes), bytes),
-                Err(Unsent::Waits(Need::Topic(error))) => Awaited::Topics(version, error),
+                Unsent::Waits(Need::Memory(bytes)) => Awaited::Memory(self.shared.memory.wait(bytes), bytes),
+                Unsent::Waits(Need::Topic(error)) => Awaited::Topics(version, error),
             };
             self.wait = Some(Wait::begin(self.shared, what, begun.deadline));
         }

@@ -55,24 +55,35 @@ thread_local! {
 }
 
 impl TopicQueues {
-    /// Calls `work` with the queues of a topic.
-    ///
-    /// # Errors
-    ///
-    /// `UnknownTopicOrPartition`; `InvalidTopic` for an internal one.
-    pub(super) fn with<R>(&self, shared: &Shared, name: &str, work: impl FnOnce(&TopicQueue) -> R) -> Result<R> {
+    /// What `work` makes of the queues of a topic, or `missing` of `UnknownTopicOrPartition`, or `InvalidTopic` for an
+    /// internal one.
+    #[inline]
+    pub(super) fn with<R>(
+        &self,
+        shared: &Shared,
+        name: &str,
+        mut work: impl FnMut(&TopicQueue) -> R,
+        missing: impl FnOnce(Error) -> R,
+    ) -> R {
         let version = shared.engine.topics.version();
         // The thread's own note costs no lock. It is left alone while it is in use, in a callback that sends, or gone.
-        let mut work = Some(work);
         let done = LAST.try_with(|last| {
             let last = last.try_borrow().ok()?;
             let (number, known, queues) = last.as_ref()?;
             let is_it = *number == shared.number && *known == version && *queues.name == *name;
-            if is_it { work.take().map(|work| work(queues)) } else { None }
+            if is_it { Some(work(queues)) } else { None }
         });
-        if let Ok(Some(done)) = done {
-            return Ok(done);
+        match done {
+            Ok(Some(done)) => done,
+            _ => match self.find_and_note(shared, name, version) {
+                Ok(queues) => work(&queues),
+                Err(error) => missing(error),
+            },
         }
+    }
+
+    #[inline(never)]
+    fn find_and_note(&self, shared: &Shared, name: &str, version: u64) -> Result<Arc<TopicQueue>> {
         let queues = self.find(shared, name)?;
         let _ = LAST.try_with(|last| {
             if let Ok(mut last) = last.try_borrow_mut() {
@@ -81,7 +92,7 @@ impl TopicQueues {
                 drop(former);
             }
         });
-        work.take().map(|work| work(&queues)).ok_or_else(|| Error::illegal_state("a record was sent twice"))
+        Ok(queues)
     }
 
     fn find(&self, shared: &Shared, name: &str) -> Result<Arc<TopicQueue>> {

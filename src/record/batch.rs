@@ -4,8 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use super::compress::Inflater;
-use super::crc::crc32c;
-use super::header::{ATTRIBUTES_OFFSET, BatchHeader, Compression, HEADER_LEN};
+use super::header::{BatchHeader, Compression, HEADER_LEN};
 use super::malformed::Malformed;
 use super::record::RawRecord;
 
@@ -66,9 +65,7 @@ impl<'a> Batch<'a> {
 
     /// Compares the checksum in the header with that of the bytes.
     pub(crate) fn verify_crc(&self) -> Result<(), Malformed> {
-        let stored = self.crc();
-        let computed = crc32c(self.bytes.get(ATTRIBUTES_OFFSET..).unwrap_or_default());
-        if stored == computed { Ok(()) } else { Err(Malformed::BadCrc { stored, computed }) }
+        self.header.verify_crc(self.bytes)
     }
 
     /// Checks that `area`, the batch's records after inflating, is exactly as many well-formed records as the header

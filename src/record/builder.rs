@@ -1,12 +1,14 @@
 //! Writing batches: records in, the bytes of a batch out.
 
 use std::fmt;
+use std::mem::MaybeUninit;
 
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::batch::Batch;
 use super::compress;
 use super::crc::crc32c;
+use super::draft::Draft;
 use super::header::{
     ATTRIBUTES_OFFSET, Attributes, BatchHeader, Compression, HEADER_LEN, LOG_OVERHEAD, MAGIC, NO_LEADER_EPOCH,
 };
@@ -128,7 +130,16 @@ impl BatchBuilder {
 
     /// Allocates what a batch of `capacity` bytes takes, so that filling it up to there does not.
     pub(crate) fn reserve(&mut self, capacity: usize) {
-        self.plain.reserve_exact(capacity.saturating_sub(self.plain.len()));
+        let room = capacity + Draft::ROOM;
+        self.plain.reserve_exact(room.saturating_sub(self.plain.len()));
+    }
+
+    /// The memory of the next `len` bytes, as far as there is any.
+    #[inline]
+    pub(crate) fn room(&mut self, len: usize) -> &mut [MaybeUninit<u8>] {
+        let room = self.plain.spare_capacity_mut();
+        let len = len.min(room.len());
+        room.get_mut(..len).unwrap_or_default()
     }
 
     /// Bytes that it holds, used or not, without those for compressing.
@@ -170,6 +181,12 @@ impl BatchBuilder {
     /// Number of records.
     pub(crate) fn count(&self) -> i32 {
         self.count
+    }
+
+    /// The offset delta of the last record, -1 before the first.
+    #[inline]
+    pub(crate) fn last_offset_delta(&self) -> i32 {
+        self.last_offset_delta
     }
 
     /// The largest timestamp pushed, -1 if none.
@@ -228,22 +245,67 @@ impl BatchBuilder {
         HEADER_LEN + FIELDS_MAX + key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + measure_headers(headers).1
     }
 
-    /// Appends a record behind the last one, if the batch has at most `len_max` bytes then. Returns its offset delta and
-    /// the bytes by which the batch grew, before compression.
-    pub(crate) fn push_within<'h>(
+    /// Appends a record behind the last one, if the batch has at most `len_max` bytes then. Returns the bytes by which the
+    /// batch grew, before compression.
+    #[inline]
+    pub(crate) fn push_within(
         &mut self,
         len_max: usize,
         timestamp: Timestamp,
         (key, value): (Option<&[u8]>, Option<&[u8]>),
-        headers: impl Iterator<Item = (&'h str, Option<&'h [u8]>)> + Clone,
-    ) -> Option<(i32, usize)> {
+        headers: &[(&str, Option<&[u8]>)],
+    ) -> Option<usize> {
+        if headers.is_empty()
+            && let Some(draft) = self.draft(timestamp, key, value)
+        {
+            let fits = self.len() + draft.size() <= len_max;
+            return fits.then(|| {
+                self.push_draft(&draft, key, value);
+                draft.size()
+            });
+        }
+        self.push_measured_within(len_max, timestamp, (key, value), headers)
+    }
+
+    /// As [`push_within`](BatchBuilder::push_within), for any record.
+    #[inline(never)]
+    fn push_measured_within(
+        &mut self,
+        len_max: usize,
+        timestamp: Timestamp,
+        (key, value): (Option<&[u8]>, Option<&[u8]>),
+        headers: &[(&str, Option<&[u8]>)],
+    ) -> Option<usize> {
+        let headers = headers.iter().copied();
         let counted = measure_headers(headers.clone());
         let measured = self.measure(timestamp, key, value, counted);
         if self.len() + measured.size() > len_max {
             return None;
         }
         self.put(&measured, timestamp, (key, value), |out| write_headers(counted.0, headers, out));
-        Some((measured.offset_delta, measured.size()))
+        Some(measured.size())
+    }
+
+    /// A record without headers that [`push_draft`](BatchBuilder::push_draft) may append to the batch as it is now.
+    /// `None` for the few that have to be measured first.
+    #[inline]
+    pub(super) fn draft(&self, timestamp: Timestamp, key: Option<&[u8]>, value: Option<&[u8]>) -> Option<Draft> {
+        Draft::new((timestamp, self.timestamp_delta(timestamp)), self.next_delta(), key, value)
+    }
+
+    /// Appends the record whose draft this is, and returns its offset delta.
+    #[inline]
+    pub(super) fn push_draft(&mut self, draft: &Draft, key: Option<&[u8]>, value: Option<&[u8]>) -> i32 {
+        debug_assert_eq!(draft.offset_delta, self.next_delta(), "the batch is another one by now");
+        if self.is_empty() {
+            self.base_timestamp = draft.timestamp.wrapping_sub(draft.timestamp_delta);
+            self.plain.resize(HEADER_LEN, 0);
+        }
+        draft.write(key, value, &mut self.plain);
+        self.count += 1;
+        self.last_offset_delta = draft.offset_delta;
+        self.max_timestamp = self.max_timestamp.max(draft.timestamp);
+        draft.offset_delta
     }
 
     /// Appends a record behind the last one and returns its offset delta.
@@ -555,8 +617,8 @@ mod tests {
             let mut push =
                 |len_max| builder.push_within(len_max, timestamp, (Some(b"key"), Some(&value)), headers.clone());
             assert_eq!(push(before + alone - HEADER_LEN - 1), None);
-            let (delta, size) = push(before + alone).unwrap();
-            assert_eq!(delta, count);
+            let size = push(before + alone).unwrap();
+            assert_eq!(builder.last_offset_delta(), count);
             assert_eq!(builder.len(), before + size);
         }
         assert_eq!(builder.count(), 200);

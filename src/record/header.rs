@@ -3,6 +3,7 @@
 use zerocopy::big_endian::{I16, I32, I64, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::crc::crc32c;
 use super::malformed::Malformed;
 pub(crate) use crate::types::Compression;
 use crate::types::{Offset, Timestamp, TimestampType};
@@ -86,6 +87,18 @@ impl BatchHeader {
         let Ok((header, _)) = BatchHeader::ref_from_prefix(bytes) else { return Ok(None) };
         header.check()?;
         Ok(Some(header))
+    }
+
+    /// The header of the batch that `bytes` are. It is not looked at: see [`first`](BatchHeader::first).
+    pub(crate) fn of_whole(bytes: &[u8]) -> Option<&Self> {
+        BatchHeader::ref_from_prefix(bytes).ok().map(|(header, _)| header)
+    }
+
+    /// Compares the checksum in the header with that of `bytes`, the whole batch.
+    pub(crate) fn verify_crc(&self, bytes: &[u8]) -> Result<(), Malformed> {
+        let stored = self.crc();
+        let computed = crc32c(bytes.get(ATTRIBUTES_OFFSET..).unwrap_or_default());
+        if stored == computed { Ok(()) } else { Err(Malformed::BadCrc { stored, computed }) }
     }
 
     #[inline]
@@ -244,6 +257,9 @@ impl Attributes {
     const TRANSACTIONAL: i16 = 0x10;
     const CONTROL: i16 = 0x20;
     const DELETE_HORIZON: i16 = 0x40;
+
+    /// The bits that a client's batch may have.
+    pub(crate) const OF_CLIENTS: i16 = Self::CODEC | Self::LOG_APPEND_TIME | Self::TRANSACTIONAL;
 
     pub(crate) fn from_bits(bits: i16) -> Self {
         Attributes(bits)

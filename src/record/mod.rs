@@ -70,10 +70,14 @@ mod builder;
 mod compress;
 mod control;
 mod crc;
+mod draft;
 mod header;
 mod malformed;
 #[expect(clippy::module_inception, reason = "a file is named after its main type")]
 mod record;
+mod validate;
+#[cfg(test)]
+mod validate_tests;
 mod varint;
 
 pub(crate) use batch::{Batch, Batches};
@@ -87,6 +91,7 @@ pub(crate) use header::{BatchHeader, Compression, HEADER_LEN};
 pub(crate) use malformed::Malformed;
 pub(crate) use record::RecordIter;
 pub use record::{Header, Headers, Record};
+pub(crate) use validate::{Rejection, Rules, validate};
 
 #[cfg(test)]
 mod golden;

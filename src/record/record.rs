@@ -238,6 +238,12 @@ impl<'a> RecordIter<'a> {
         RecordIter { area: &[], position: 0, left: 0, base_offset: 0, base_timestamp: 0, delta_mask: 0 }
     }
 
+    /// As [`new`](Self::new), with the times that the records were made at, also where the batch says that the log has
+    /// stamped them.
+    pub(crate) fn with_create_time(batch: Batch<'_>, area: &'a [u8]) -> Self {
+        RecordIter { base_timestamp: batch.base_timestamp(), delta_mask: -1, ..Self::new(batch, area) }
+    }
+
     /// Goes on `position` bytes into `area`, with `left` records to come.
     pub(crate) fn resume(batch: Batch<'_>, area: &'a [u8], position: usize, left: usize) -> Self {
         let (base_timestamp, delta_mask) = match batch.timestamp_type() {

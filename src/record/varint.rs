@@ -155,13 +155,15 @@ fn groups(value: u64) -> usize {
     (value | 1).ilog2() as usize / 7 + 1
 }
 
+/// The unsigned number that stands for a signed one.
 #[inline]
-fn zigzag_32(value: i32) -> u32 {
+pub(super) fn zigzag_32(value: i32) -> u32 {
     (value << 1 ^ value >> 31) as u32
 }
 
+/// As [`zigzag_32`].
 #[inline]
-fn zigzag_64(value: i64) -> u64 {
+pub(super) fn zigzag_64(value: i64) -> u64 {
     (value << 1 ^ value >> 63) as u64
 }
 

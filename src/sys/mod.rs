@@ -48,6 +48,8 @@ mod simulated;
 mod sync_many;
 mod sync_point;
 mod sync_pool;
+#[allow(unsafe_code, reason = "one instruction, with the proof beside it")]
+mod ticks;
 
 pub(crate) use append_file::{AppendFile, WriteFailure};
 pub(crate) use bounded::{Evict, Eviction, OpenFiles};
@@ -60,7 +62,7 @@ pub(crate) use faulty::{Faults, FaultyDisk};
 pub(crate) use file_bytes::FileBytes;
 pub(crate) use followed_file::FollowedFile;
 pub(crate) use lock::{DirectoryLock, LockFailure};
-pub(crate) use prefetch::prefetch;
+pub(crate) use prefetch::{prefetch, prefetch_room};
 pub(crate) use reserve::{RESERVE_FILE, Reserve, is_full};
 #[cfg(feature = "simulation")]
 pub use simulated::{Cut, Fault, Operation, OperationKind, SimulatedClock, SimulatedDisk, Survival, Survived};
@@ -69,3 +71,4 @@ pub use sync_many::SyncMethod;
 pub(crate) use sync_point::SyncPoint;
 #[cfg(feature = "simulation")]
 pub use sync_point::SyncPoint;
+pub(crate) use ticks::ticks;

@@ -16,6 +16,7 @@
 //! become a topic with the default settings.
 
 mod administration;
+mod append_batch;
 mod backup;
 mod committer;
 mod deadlines;
@@ -49,6 +50,7 @@ mod waiters;
 #[cfg(test)]
 mod waiters_tests;
 
+pub use append_batch::AppendedBatch;
 pub(crate) use deadlines::{Deadlines, Ticket};
 pub(crate) use fetch::{FetchLimits, Look, Parked};
 pub use fetch_future::FetchFuture;

@@ -8,6 +8,7 @@ const READ_MODE: thalweg::ReadMode = thalweg::ReadMode::Mmap;
 mod support;
 
 mod admin;
+mod append_batch;
 mod check;
 mod checkpoint;
 mod consume;
