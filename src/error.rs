@@ -165,9 +165,9 @@ pub enum ErrorKind {
         /// `buffer.memory`.
         limit: u64,
     },
-    /// A serializer refused a key or a value. Nothing was sent.
+    /// A serializer refused a key or a value. Nothing was sent. What the serializer said is the error's source.
     Serialization {
-        /// What it said.
+        /// Which of both, and for which topic.
         reason: String,
     },
     /// The sequence number of an idempotent producer's batch is not the one that follows, and the batch is none of the
@@ -294,6 +294,10 @@ impl Error {
 
     pub(crate) fn caused_by(self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.with(|inner| inner.source = Some(Arc::new(source)))
+    }
+
+    pub(crate) fn caused_by_boxed(self, source: Box<dyn StdError + Send + Sync>) -> Self {
+        self.with(|inner| inner.source = Some(source.into()))
     }
 
     /// Whether the system said that there is no such file.

@@ -32,7 +32,7 @@
 //! - [`Broker`] opens a data directory, creates, changes and deletes topics, and makes the others.
 //!   [`BrokerConfig`] says how much of the machine it may use, and [`Broker::stats`] how much it does.
 //! - [`Producer`] sends [`ProducerRecord`]s; each gives an [`Ack`] that resolves when the promise of its topic's
-//!   [`Durability`] holds.
+//!   [`Durability`] holds. [`typed::Producer`] sends other types than bytes.
 //! - [`Consumer`] polls [`ConsumerRecords`] as a member of a group or from partitions of its choice, and commits.
 //! - [`Partition`] reads by offset, without group and position; [`Fetcher`] reads several at a time. Both wait for records if
 //!   they are asked to, as a blocking call or as a future. Keys and values are slices of the mapped log.
@@ -63,6 +63,8 @@
 //! `gzip`, `lz4`, `snappy` (on) and `zstd` (off, needs a C compiler) compress and inflate batches. Without a codec
 //! its batches are stored and served, but their records cannot be read.
 //!
+//! `serde` (off) writes values as JSON: `serializer::JsonSerializer`.
+//!
 //! `simulation` (off) is for tests: a disk that loses at a power cut what was not synced, and fails when it is told to.
 //!
 //! # For those who read the source
@@ -87,11 +89,13 @@ pub mod manual;
 mod producer;
 mod record;
 mod segment;
+pub mod serializer;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod sync;
 mod sys;
 mod topic;
+pub mod typed;
 mod types;
 
 pub use broker::{Broker, BrokerStats, ReadOnlyBroker};

@@ -4,6 +4,8 @@
 #![expect(clippy::print_stdout, reason = "a skip is said")]
 #![expect(clippy::unwrap_used, reason = "a test that fails should fail at once")]
 
+#[path = "kafka/codecs.rs"]
+mod codecs;
 #[path = "kafka/compare.rs"]
 mod compare;
 
@@ -12,7 +14,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use compare::{compare, listed};
+use codecs::{RECORDS, levels, read_all, written};
+use compare::{compare, is_codec_left_out, listed};
 use thalweg::{
     Broker, Compression, ConsumerConfig, Durability, OffsetAndMetadata, ProducerConfig, ProducerRecord, TopicConfig,
 };
@@ -137,6 +140,7 @@ fn write(directory: &Path) {
             consumer.commit_sync_offsets(&offsets).unwrap();
         }
     }
+    codecs::write_levels(&broker, directory);
     broker.close().unwrap();
 }
 
@@ -171,7 +175,7 @@ fn kafkas_consumer_reads_what_thalweg_wrote() {
     let broker = Broker::open(dir.path()).unwrap();
     assert_eq!(
         compare(&broker, kafka.dir.path(), 1 << 20),
-        2 * 1000 * (3 + codecs().count()),
+        2 * (1000 * (3 + codecs().count()) + RECORDS as usize * (1 + levels().count())),
         "both levels have every record"
     );
     // Which records those are, said once more by whoever wrote them.
@@ -198,6 +202,38 @@ fn thalweg_reads_what_kafka_wrote_just_now() {
         }
         broker.close().unwrap();
     }
+}
+
+#[test]
+fn codecs_and_places_of_keys_are_those_of_kafkas_producer() {
+    let kafka = Kafka::new();
+    let (data, lists, port) = (kafka.path("data"), kafka.path("lists"), kafka.port.to_string());
+    let Some(()) = run("codecs.sh", &[&data, &lists, &port]) else { return };
+    let copy = tempfile::tempdir().unwrap();
+    copy_all(&Path::new(&data).join("logs"), copy.path());
+    let broker = Broker::open(copy.path()).unwrap();
+    assert!(broker.recovery().failed.is_empty(), "{}", broker.recovery());
+    assert!(compare(&broker, Path::new(&lists), 1 << 20) > 2 * 401);
+    let listed = listed(Path::new(&lists));
+    let packed = listed.keys().map(TopicPartition::topic).filter(|topic| !["idempotent", "keys"].contains(topic));
+    for topic in packed {
+        match read_all(&broker, topic) {
+            Ok(read) => assert_eq!(read, (0..RECORDS).map(written).collect::<Vec<_>>(), "{topic}"),
+            Err(error) => assert!(is_codec_left_out(&error), "{topic}: {error}"),
+        }
+    }
+    broker.create_topic("places", 12, TopicConfig::new().durability(Durability::Os)).unwrap();
+    let producer = broker.producer(ProducerConfig::new()).unwrap();
+    let mut count = 0;
+    for (name, listed) in listed.iter().filter(|(name, _)| name.topic() == "keys") {
+        for (_, row) in &listed.uncommitted {
+            let key = row.split('\t').nth(3).unwrap().replace("\\xc3\\xbc", "ü");
+            let sent = producer.send(ProducerRecord::new("places", "v").key(&key)).unwrap().wait().unwrap();
+            assert_eq!(sent.partition.partition(), name.partition(), "{key}");
+            count += 1;
+        }
+    }
+    assert_eq!(count, 401);
 }
 
 fn copy_all(from: &Path, to: &Path) {

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 /// Modules by level. Arrows point to a lower level; neighbours on one level do not know each other.
 const LEVELS: &[&[&str]] = &[
     &["client", "clock", "config", "error", "sync", "types"],
-    &["record", "sys"],
+    &["record", "serializer", "sys"],
     &["segment"],
     &["log"],
     &["topic"],
     &["group"],
     &["broker", "check"],
     &["producer", "consumer"],
+    &["typed"],
     &["fuzzing", "manual", "simulation"],
 ];
 

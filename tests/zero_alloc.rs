@@ -6,10 +6,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
+use std::time::Duration;
 
+use thalweg::serializer::{LongSerializer, StringSerializer};
 use thalweg::{
     Broker, Compression, Durability, FetchOptions, Partition, ProducerConfig, ProducerRecord, TopicConfig,
-    TopicPartition,
+    TopicPartition, typed,
 };
 
 /// Counts what each thread allocates.
@@ -291,4 +293,37 @@ fn the_first_batch_is_decoded_whatever_it_takes() {
             assert_eq!((records.len(), records.next_offset()), (1, offset + 1), "{compression}");
         }
     }
+}
+
+/// A producer of types costs no more than one of bytes: keys and values are written into memory that is used again.
+#[test]
+fn serializing_allocates_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::open(dir.path()).unwrap();
+    broker.create_topic("t", 1, TopicConfig::new().durability(Durability::Os)).unwrap();
+    let config = || ProducerConfig::new().batch_size(1 << 20).linger(Duration::from_hours(1));
+    let raw = broker.producer(config()).unwrap();
+    let typed = typed::Producer::<str, i64>::new(broker.producer(config()).unwrap(), StringSerializer, LongSerializer);
+    let send_raw = || {
+        for value in 0..1000_i64 {
+            let value = value.to_be_bytes();
+            raw.send(ProducerRecord::new("t", &value).key("key").timestamp(1_700_000_000_000)).unwrap().detach();
+        }
+    };
+    let send_typed = || {
+        for value in 0..1000 {
+            let record = typed::Record::new("t", &value).key("key").timestamp(1_700_000_000_000);
+            typed.send(record).unwrap().detach();
+        }
+    };
+    // The first round makes the memory.
+    for _ in 0..2 {
+        send_raw();
+        send_typed();
+        raw.flush().unwrap();
+        typed.flush().unwrap();
+    }
+    let (in_bytes, in_types) = (allocated_by(send_raw), allocated_by(send_typed));
+    assert_eq!(in_types, in_bytes);
+    assert!(in_types.times < 100, "{in_types:?} for a thousand records");
 }

@@ -159,7 +159,8 @@ impl Broker {
         recovery.clamped_offsets = clamped;
         recovery.elapsed = clock.instant().duration_since(began);
         let closed = AtomicBool::new(false);
-        let (coordinator, producer_ids) = (Arc::new(coordinator), ProducerIds::default());
+        let coordinator = Arc::new(coordinator);
+        let producer_ids = ProducerIds::new(Arc::clone(&directory.disk), path, Arc::clone(&reserve));
         let engine = Arc::new(Engine { topics, coordinator, clock, timer, config, producer_ids, closed });
         Ok(Broker { engine, recovery, open: Some(Open { threads, reserve, directory }) })
     }
@@ -260,6 +261,7 @@ impl Broker {
         self.engine.timer.run_now(&*self.engine.clock); // producers hand over what they hold
         let closed = self.engine.topics.close();
         self.engine.topics.close_files();
+        self.engine.producer_ids.close();
         drop(threads);
         closed?;
         // With a partition that did not open, or is damaged, the next open has to look at everything again.

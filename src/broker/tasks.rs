@@ -4,7 +4,8 @@
 //! - `thalweg-commit` syncs for those who wait, while they are so many that sync follows sync.
 //! - `thalweg-timer` closes batches that have lingered long enough, and ends fetches that have waited long enough.
 //! - `thalweg-unmap` takes down large maps that nobody uses any more.
-//! - `thalweg-clean` removes what the topics' settings let go, and keeps checkpoints from getting old.
+//! - `thalweg-clean` removes what the topics' settings let go, keeps checkpoints from getting old, and has partitions forget
+//!   producers that are idle.
 //!
 //! A panic on one of them harms what it was working on and not the thread: a partition takes no more appends, a batch
 //! that lingers stays open until the next look or until somebody waits for it.
@@ -115,7 +116,7 @@ impl Cleaner {
         let mut stopped = self.stopped.lock();
         while !*stopped {
             let due = schedule.take_due(clock.instant());
-            if due == (false, false) {
+            if due == Due::default() {
                 match schedule.next() {
                     Some(next) => _ = self.changed.wait_until(&mut stopped, next),
                     None => self.changed.wait(&mut stopped),
@@ -124,11 +125,14 @@ impl Cleaner {
             }
             drop(stopped);
             // An error or a panic leaves everything as it is; the next look tries again.
-            if due.0 {
+            if due.checkpoint {
                 panics.catch("the look at checkpoints", || topics.tick());
             }
-            if due.1 {
+            if due.retention {
                 panics.catch("the look at what may go", || topics.enforce_retention());
+            }
+            if due.expiry {
+                panics.catch("the look at idle producers", || topics.expire_producers(schedule.idle_max));
             }
             stopped = self.stopped.lock();
         }
@@ -140,11 +144,26 @@ impl Cleaner {
     }
 }
 
-/// When the next looks are due: at how much a crash would leave to be read, and at what may go. Each has its own interval.
+/// Time between two looks at idle producers, as in Kafka (log.md 13).
+const EXPIRY_INTERVAL: Duration = Duration::from_mins(10);
+
+/// When the next looks are due: at how much a crash would leave to be read, at what may go, and at producers that are idle.
+/// Each has its own interval.
 #[derive(Debug)]
 pub(super) struct Schedule {
     checkpoint: Every,
     retention: Every,
+    expiry: Every,
+    /// How long an idle producer is remembered.
+    idle_max: Duration,
+}
+
+/// Which looks are due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Due {
+    checkpoint: bool,
+    retention: bool,
+    expiry: bool,
 }
 
 /// Something that is done every now and then.
@@ -162,17 +181,20 @@ impl Schedule {
         Schedule {
             checkpoint: every(config.get_checkpoint_interval()),
             retention: every(config.get_retention_check_interval()),
+            expiry: every(EXPIRY_INTERVAL),
+            idle_max: config.get_producer_id_expiration(),
         }
     }
 
-    /// Which of the two is due at `now`. It is due again one interval after that, however late it was.
-    fn take_due(&mut self, now: Instant) -> (bool, bool) {
-        (self.checkpoint.take_due(now), self.retention.take_due(now))
+    /// Which of them are due at `now`. One is due again one interval after that, however late it was.
+    fn take_due(&mut self, now: Instant) -> Due {
+        let Schedule { checkpoint, retention, expiry, .. } = self;
+        Due { checkpoint: checkpoint.take_due(now), retention: retention.take_due(now), expiry: expiry.take_due(now) }
     }
 
     /// When something is due next.
     fn next(&self) -> Option<Instant> {
-        self.checkpoint.next.into_iter().chain(self.retention.next).min()
+        [&self.checkpoint, &self.retention, &self.expiry].into_iter().filter_map(|every| every.next).min()
     }
 }
 
@@ -204,11 +226,13 @@ mod tests {
             due.push(schedule.take_due(start + tick * second));
             assert!(schedule.next().is_some_and(|next| start + tick * second < next));
         }
-        let (checkpoints, retentions): (Vec<_>, Vec<_>) = due.into_iter().unzip();
-        assert_eq!(checkpoints.iter().map(|due| u8::from(*due)).collect::<Vec<_>>(), [0, 0, 0, 1, 0, 0, 1, 0, 0]);
-        assert_eq!(retentions.iter().map(|due| u8::from(*due)).collect::<Vec<_>>(), [0, 0, 1, 0, 1, 0, 1, 0, 1]);
-        assert_eq!(schedule.take_due(start + 100 * second), (true, true), "once, however late");
-        assert_eq!(schedule.take_due(start + 101 * second), (false, false));
+        let times = |is_due: fn(&Due) -> bool| due.iter().map(|due| u8::from(is_due(due))).collect::<Vec<_>>();
+        assert_eq!(times(|due| due.checkpoint), [0, 0, 0, 1, 0, 0, 1, 0, 0]);
+        assert_eq!(times(|due| due.retention), [0, 0, 1, 0, 1, 0, 1, 0, 1]);
+        assert_eq!(times(|due| due.expiry), [0; 9]);
+        let late = schedule.take_due(start + 1000 * second);
+        assert_eq!(late, Due { checkpoint: true, retention: true, expiry: true }, "once, however late");
+        assert_eq!(schedule.take_due(start + 1001 * second), Due::default());
     }
 
     #[test]
@@ -219,6 +243,7 @@ mod tests {
             .log_flush_offset_checkpoint_interval(Duration::MAX)
             .log_retention_check_interval(Duration::MAX);
         let mut schedule = Schedule::new(&config, start);
-        assert_eq!(schedule.take_due(start + Duration::from_hours(24)), (false, false));
+        let due = schedule.take_due(start + Duration::from_hours(24));
+        assert_eq!(due, Due { expiry: true, ..Due::default() });
     }
 }

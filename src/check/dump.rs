@@ -11,7 +11,7 @@ use super::dump_side::{dump_offset_index, dump_snapshot, dump_text, dump_time_in
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::SegmentFile;
 use crate::sys::{Disk, OpenMode, RealDisk};
-use crate::topic::{CLEAN_SHUTDOWN, META_PROPERTIES, topic_of_file};
+use crate::topic::{CLEAN_SHUTDOWN, META_PROPERTIES, PRODUCER_IDS, topic_of_file};
 
 /// What [`dump`] prints.
 #[derive(Clone, Debug, Default)]
@@ -91,7 +91,7 @@ fn dump_file(disk: &dyn Disk, path: &Path, options: &DumpOptions, out: &mut dyn 
     let kind = classify(&name);
     let is_text = matches!(kind, FileKind::Checkpoint | FileKind::Metadata | FileKind::LeaderEpochs)
         || topic_of_file(&name).is_some()
-        || [META_PROPERTIES, CLEAN_SHUTDOWN].contains(&&*name);
+        || [META_PROPERTIES, PRODUCER_IDS, CLEAN_SHUTDOWN].contains(&&*name);
     if matches!(kind, FileKind::Leftover | FileKind::Unknown) && !is_text {
         return Err(Error::illegal_argument("this is no file of a log that can be printed").at_file(path));
     }

@@ -12,8 +12,8 @@ use crate::error::Result;
 use crate::sync::Arc;
 use crate::sys::{Disk, DiskEntry, RESERVE_FILE, RealDisk};
 use crate::topic::{
-    CLEAN_SHUTDOWN, LOCK, META_PROPERTIES, TEMPORARY, TopicFile, TopicState, is_leftover, parse_partition_dir,
-    read_text, topic_of_file,
+    CLEAN_SHUTDOWN, LOCK, META_PROPERTIES, PRODUCER_IDS, PRODUCER_IDS_BESIDE, TEMPORARY, TopicFile, TopicState,
+    is_leftover, parse_partition_dir, read_text, topic_of_file,
 };
 use crate::types::TopicPartition;
 
@@ -75,7 +75,7 @@ impl DirectoryCheck<'_> {
     }
 
     fn check_names(&mut self) {
-        const KNOWN: [&str; 4] = [LOCK, META_PROPERTIES, CLEAN_SHUTDOWN, RESERVE_FILE];
+        const KNOWN: [&str; 5] = [LOCK, META_PROPERTIES, PRODUCER_IDS, CLEAN_SHUTDOWN, RESERVE_FILE];
         for DiskEntry { name, is_dir, .. } in &self.directory.entries {
             if *is_dir && (KNOWN.contains(&name.as_str()) || topic_of_file(name).is_some()) {
                 self.find(Severity::Error, name, "a directory, where a file should be");
@@ -85,7 +85,7 @@ impl DirectoryCheck<'_> {
                 continue;
             }
             let what = match name.as_str() {
-                TEMPORARY => "left by a write that was cut short",
+                TEMPORARY | PRODUCER_IDS_BESIDE => "left by a write that was cut short",
                 known if KNOWN.contains(&known) || FOREIGN.contains(&known) => continue,
                 _ if ["-delete", "-future", "-stray"].iter().any(|ending| name.ends_with(ending)) => {
                     "a partition that is not in use"

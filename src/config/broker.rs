@@ -42,6 +42,8 @@ pub struct BrokerConfig {
     pub(super) checkpoint_interval: Duration,
     /// Time between two looks at what may go.
     pub(super) retention_check_interval: Duration,
+    /// How long a partition remembers an idempotent producer that sends nothing.
+    pub(super) producer_id_expiration: Duration,
     /// Bytes that all logs together may have.
     pub(super) store_max_bytes: Limit<u64>,
     /// Bytes of the disk that are kept back.
@@ -61,6 +63,7 @@ impl BrokerConfig {
             max_open_files: Limit(None),
             checkpoint_interval: Duration::from_mins(1),
             retention_check_interval: Duration::from_mins(5),
+            producer_id_expiration: Duration::from_hours(24),
             store_max_bytes: Limit(None),
             store_reserve_bytes: 1 << 20,
             store_full_policy: StoreFullPolicy::Refuse,
@@ -230,6 +233,24 @@ impl BrokerConfig {
         self
     }
 
+    /// `producer.id.expiration.ms`: how long a partition remembers an idempotent producer that sends nothing to it. Default
+    /// 86400000 (1 day), range 1 ms to no limit. It is looked at every 10 minutes, and a producer with an open transaction
+    /// is remembered in any case.
+    ///
+    /// Shorter: less memory where many producers come and go, some 200 bytes each in every partition; a batch that is sent
+    /// again after a longer time is appended once more. Longer: the other way round.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use thalweg::BrokerConfig;
+    /// let config = BrokerConfig::new().producer_id_expiration(Duration::from_hours(1));
+    /// # assert_ne!(config, BrokerConfig::new());
+    /// ```
+    pub fn producer_id_expiration(mut self, idle: Duration) -> Self {
+        self.producer_id_expiration = in_whole_millis(idle);
+        self
+    }
+
     /// `store.max.bytes` (not a key of Kafka's): most bytes of record batches in all logs of the data directory together,
     /// active segments and internal topics included. `None`, the default, written as -1, is no limit; range 1 to
     /// 9223372036854775807. What happens at the limit is said by [`store_full_policy`](BrokerConfig::store_full_policy).
@@ -318,6 +339,11 @@ impl BrokerConfig {
         self.retention_check_interval
     }
 
+    /// See [`producer_id_expiration`](BrokerConfig::producer_id_expiration).
+    pub(crate) fn get_producer_id_expiration(&self) -> Duration {
+        self.producer_id_expiration
+    }
+
     /// `store.max.bytes`; `None` for no limit.
     pub(crate) fn get_store_max_bytes(&self) -> Option<u64> {
         self.store_max_bytes.0
@@ -399,6 +425,7 @@ mod tests {
         ("max.open.files", "20"),
         ("log.flush.offset.checkpoint.interval.ms", "1000"),
         ("log.retention.check.interval.ms", "2000"),
+        ("producer.id.expiration.ms", "3000"),
         ("store.max.bytes", "1000000"),
         ("store.reserve.bytes", "7"),
         ("store.full.policy", "drop-oldest"),
@@ -434,6 +461,7 @@ mod tests {
             .max_open_files(Some(20))
             .log_flush_offset_checkpoint_interval(Duration::from_secs(1))
             .log_retention_check_interval(Duration::from_secs(2))
+            .producer_id_expiration(Duration::from_secs(3))
             .store_max_bytes(Some(1_000_000))
             .store_reserve_bytes(7)
             .store_full_policy(StoreFullPolicy::DropOldest);
@@ -442,6 +470,7 @@ mod tests {
         assert_eq!(set.get_read_mode(), ReadMode::Pread);
         assert_eq!(set.get_checkpoint_interval(), Duration::from_secs(1));
         assert_eq!(set.get_retention_check_interval(), Duration::from_secs(2));
+        assert_eq!(set.get_producer_id_expiration(), Duration::from_secs(3));
         assert_eq!(set.get_store_max_bytes(), Some(1_000_000));
         assert_eq!(set.get_store_full_policy(), StoreFullPolicy::DropOldest);
     }
@@ -455,6 +484,7 @@ mod tests {
             ("max.open.files", ("1", "0"), ("2147483647", "2147483648")),
             ("log.flush.offset.checkpoint.interval.ms", ("1", "0"), ("9223372036854775807", "9223372036854775808")),
             ("log.retention.check.interval.ms", ("1", "0"), ("9223372036854775807", "9223372036854775808")),
+            ("producer.id.expiration.ms", ("1", "0"), ("9223372036854775807", "9223372036854775808")),
             ("store.max.bytes", ("1", "0"), ("9223372036854775807", "9223372036854775808")),
         ];
         for (key, (lowest, below), (highest, above)) in bounds {

@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
+use super::acks::Acks;
 use super::broker::{BrokerConfig, StoreFullPolicy};
 use super::cleanup_policy::CleanupPolicy;
-use super::producer::Acks;
 use super::topic::TopicConfig;
 use super::topic_compression::TopicCompression;
 use crate::error::{Error, ErrorKind, Result};
@@ -107,6 +107,8 @@ pub(super) const BROKER_KEYS: &[Key<BrokerConfig>] = &[
         "1 to 9223372036854775807 milliseconds", |interval: Duration| !interval.is_zero()),
     key!("log.retention.check.interval.ms", retention_check_interval, "300000",
         "1 to 9223372036854775807 milliseconds", |interval: Duration| !interval.is_zero()),
+    key!("producer.id.expiration.ms", producer_id_expiration, "86400000",
+        "1 to 9223372036854775807 milliseconds", |idle: Duration| !idle.is_zero()),
     key!("store.max.bytes", store_max_bytes, "-1", "1 to 9223372036854775807 bytes, or -1 for no limit",
         |limit: Limit<u64>| limit.0.is_none_or(|bytes| (1..=i64::MAX as u64).contains(&bytes))),
     key!("store.reserve.bytes", store_reserve_bytes, "1048576", "0 to 9223372036854775807 bytes",

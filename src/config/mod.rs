@@ -3,6 +3,7 @@
 //! Setters never fail. A struct is checked once, where the engine takes it, or right away when it comes from
 //! properties.
 
+mod acks;
 mod broker;
 mod cleanup_policy;
 mod consumer;
@@ -15,10 +16,11 @@ mod topic;
 mod topic_compression;
 mod topic_setters;
 
+pub use acks::Acks;
 pub use broker::{BrokerConfig, StoreFullPolicy};
 pub use cleanup_policy::CleanupPolicy;
 pub use consumer::{AutoOffsetReset, ConsumerConfig, IsolationLevel};
-pub use producer::{Acks, ProducerConfig};
+pub use producer::ProducerConfig;
 pub use producer_keys::UnknownKey;
 pub use topic::TopicConfig;
 pub use topic_compression::TopicCompression;

@@ -1,10 +1,10 @@
 //! Settings of a producer.
 
-use std::fmt;
 use std::time::Duration;
 
+use super::acks::Acks;
 use super::keys::{self, invalid, whole_millis};
-use super::producer_keys::{self, PRODUCER_KEYS, UnknownKey};
+use super::producer_keys::{self, KeptProperties, PRODUCER_KEYS, UnknownKey};
 use super::topic::in_whole_millis;
 use crate::client::{Partitioner, ProducerInterceptor};
 use crate::error::{Error, ErrorKind, Result};
@@ -67,55 +67,6 @@ pub struct ProducerConfig {
     /// Properties that mean nothing here.
     pub(super) kept: KeptProperties,
     pub(super) unknown_keys: Vec<UnknownKey>,
-}
-
-/// Properties that only mean something between machines, passwords among them: their values are not shown.
-#[derive(Clone, Default)]
-pub(super) struct KeptProperties(pub(super) Vec<(&'static str, String)>);
-
-impl fmt::Debug for KeptProperties {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(key, _)| key)).finish()
-    }
-}
-
-/// What an acknowledgement waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Acks {
-    /// `0`: nothing. It resolves when the record is in its batch, without an offset; what goes wrong later is logged and
-    /// counted.
-    None,
-    /// `1`: the record is in the log and has its offset. In mode `fsync` consumers may not see it yet.
-    Leader,
-    /// `all` or `-1`: the promise of the topic's [`Durability`](crate::Durability) holds, and consumers can see it.
-    #[default]
-    All,
-}
-
-impl Acks {
-    /// The value in properties: `0`, `1` or `all`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Acks::None => "0",
-            Acks::Leader => "1",
-            Acks::All => "all",
-        }
-    }
-
-    /// The inverse of [`name`](Acks::name), which also takes `-1` for `all`.
-    ///
-    /// ```
-    /// assert_eq!(thalweg::Acks::from_name("-1"), Some(thalweg::Acks::All));
-    /// ```
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "0" => Some(Acks::None),
-            "1" => Some(Acks::Leader),
-            "all" | "-1" => Some(Acks::All),
-            _ => None,
-        }
-    }
 }
 
 impl ProducerConfig {

@@ -79,6 +79,16 @@ const fn kept(name: &'static str, range: &'static str, accepts: fn(&str) -> bool
     Kept { name, range, accepts }
 }
 
+/// Properties that only mean something between machines, passwords among them: their values are not shown.
+#[derive(Clone, Default)]
+pub(super) struct KeptProperties(pub(super) Vec<(&'static str, String)>);
+
+impl fmt::Debug for KeptProperties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(key, _)| key)).finish()
+    }
+}
+
 /// Kept and compared with Kafka's range (consumer.md 2.2, ProducerConfig.configDef).
 const KEPT: &[Kept] = &[
     kept("bootstrap.servers", "a list that is not empty", |text| {

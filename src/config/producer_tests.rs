@@ -263,7 +263,8 @@ fn the_delivery_timeout_covers_lingering_and_one_request() {
 #[test]
 fn cross_checks_of_idempotence() {
     let in_flight = "max.in.flight.requests.per.connection";
-    let table: &[(Option<&str>, &str, &str, std::result::Result<bool, &str>)] = &[
+    type Row = (Option<&'static str>, &'static str, &'static str, std::result::Result<bool, &'static str>);
+    let table: &[Row] = &[
         (None, "acks", "all", Ok(true)),
         (None, "acks", "-1", Ok(true)),
         (None, "acks", "1", Ok(false)),

@@ -20,6 +20,8 @@ use std::path::Path;
 
 use super::checkpoint::Checkpoint;
 use super::log::Log;
+use super::producer_snapshot::{encode_snapshot, snapshot_name};
+use super::producer_state::ProducerStates;
 use super::side_file::copy_file;
 use super::view::View;
 use crate::error::{Error, Result};
@@ -93,6 +95,8 @@ impl Log {
                 Error::io("copy the segment", &segment.path(), error).in_partition(self.partition())
             })?;
         }
+        self.copy_snapshot(target, first_base, end.offset)
+            .map_err(|error| Error::io("copy the producers to", target, error).in_partition(self.partition()))?;
         self.write_checkpoint_of_copy(target, (log_start, end_base, end))
             .map_err(|error| Error::io("write the checkpoint", target, error).in_partition(self.partition()))?;
         Ok(copied)
@@ -125,6 +129,25 @@ impl Log {
             }
         }
         Ok(())
+    }
+
+    /// What is known of producers comes along as the newest snapshot that the copy's end allows; the rest is in the copy's
+    /// batches. Where there is none, one without a producer says that all of the copy has to be read. Its name becomes
+    /// durable with the checkpoint, and a checksum tells whether the content has.
+    fn copy_snapshot(&self, target: &Path, first_base: Offset, end: Offset) -> io::Result<()> {
+        let disk = &*self.place.disk;
+        let (newest, is_needed) = self.snapshot_of_copy(first_base, end);
+        if let Some(offset) = newest {
+            let [from, to] = [&*self.place.dir, target].map(|dir| dir.join(snapshot_name(offset)));
+            if copy_file(disk, &from, &to)? {
+                return Ok(());
+            }
+        }
+        if !is_needed {
+            return Ok(());
+        }
+        let nothing = encode_snapshot(&ProducerStates::default());
+        disk.open(&target.join(snapshot_name(first_base)), OpenMode::Create)?.write_at(&nothing, 0)
     }
 
     /// The last thing that is written, as for every log.

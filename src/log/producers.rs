@@ -70,9 +70,11 @@ impl Producers {
     }
 
     /// Takes note of an append that succeeded.
-    pub(super) fn note(&mut self, batch: &BatchHeader, now: Timestamp) {
-        if let Some(states) = &mut self.states {
-            states.note(batch, now);
+    pub(super) fn note(&mut self, batch: &Batch<'_>, now: Timestamp) {
+        match &mut self.states {
+            Some(states) if batch.is_control() => note_marker(states, batch, now),
+            Some(states) => states.note(batch, now),
+            None => {}
         }
     }
 
@@ -290,6 +292,17 @@ impl Log {
         self.writer.lock().producers.states.as_mut().map_or(0, |states| states.expire(now, limit))
     }
 
+    /// What is known of producers, as a snapshot would have it.
+    #[cfg(test)]
+    pub(super) fn known_producers(&self) -> Vec<super::producer_snapshot::ProducerEntry> {
+        let mut writer = self.writer.lock();
+        if writer.producers.states.is_none() {
+            self.load_producers(&mut writer, 0).unwrap();
+        }
+        let states = writer.producers.states.as_ref().unwrap();
+        parse_snapshot(&encode_snapshot(states)).unwrap()
+    }
+
     /// For a copy of the log that begins at `first_base` and ends at `end`: the newest snapshot that speaks of nothing else,
     /// and whether the copy needs one.
     pub(super) fn snapshot_of_copy(&self, first_base: Offset, end: Offset) -> (Option<Offset>, bool) {
@@ -342,13 +355,17 @@ fn replay_batch(
         return Ok(());
     }
     let bytes = reader.batch_bytes(file_pos, batch)?;
-    // A marker without its record, or with another one than announced, ends nothing.
-    if let Some(marker) = Batch::first(&bytes).ok().flatten()
-        && let Some(coordinator_epoch) = coordinator_epoch(&marker)
-    {
-        states.end_transaction(&marker, coordinator_epoch, now);
+    if let Ok(Some(marker)) = Batch::first(&bytes) {
+        note_marker(states, &marker, now);
     }
     Ok(())
+}
+
+/// A marker without its record, or with another one than announced, ends nothing.
+fn note_marker(states: &mut ProducerStates, marker: &Batch<'_>, now: Timestamp) {
+    if let Some(coordinator_epoch) = coordinator_epoch(marker) {
+        states.end_transaction(marker, coordinator_epoch, now);
+    }
 }
 
 /// The epoch of the coordinator that ended a transaction, if that is what the marker does.

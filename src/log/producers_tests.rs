@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::producer_snapshot::{snapshot_name, snapshot_offset};
+use super::producer_snapshot::{ProducerEntry, snapshot_name, snapshot_offset};
+use super::producer_state::ProducerState;
 use super::{Appended, LeftBy, Log, LogPlace, parse_snapshot};
 use crate::config::TopicConfig;
 use crate::error::{ErrorKind, Result};
@@ -368,4 +369,157 @@ fn expiry_forgets_by_the_clock_of_appends() {
     assert!(append(&log, 0).unwrap().is_duplicate);
     assert_eq!(log.expire_producers(NOW + 1000, 1000), 1);
     assert!(!append(&log, 4711).unwrap().is_duplicate, "unknown again");
+}
+
+/// The producers without the time at which they were seen, which a replay cannot know.
+fn known(log: &Log) -> Vec<ProducerEntry> {
+    let mut known = log.known_producers();
+    known.iter_mut().for_each(|entry| entry.state.seen = 0);
+    known
+}
+
+#[test]
+fn a_copy_knows_the_producers() {
+    for (config, closes) in [(small(), false), (small(), true), (TopicConfig::new(), false), (TopicConfig::new(), true)]
+    {
+        let (dir, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut log = open_with(dir.path(), config.clone(), LeftBy::Crash);
+        let offsets = fill(&log, 7);
+        log.sync_to(log.log_end()).unwrap(); // a copy has what readers see
+        if closes {
+            log.close().unwrap();
+            drop(log);
+            log = open_with(dir.path(), config.clone(), LeftBy::Close);
+        }
+        log.copy_to(target.path()).unwrap();
+        let copy = open_with(target.path(), config, LeftBy::Close);
+        assert_eq!(snapshot_files(target.path()).len(), 1);
+        assert_remembers(&copy, &offsets);
+        assert_remembers(&log, &offsets);
+    }
+}
+
+/// Kafka's own snapshots beside what is found in Kafka's own logs.
+#[test]
+fn kafkas_logs_and_kafkas_snapshots_say_the_same() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kafka-4.2.1");
+    let mut compared = 0;
+    for fixture in std::fs::read_dir(fixtures).unwrap().map(|entry| entry.unwrap().path()) {
+        let Some(newest) = fixture.is_dir().then(|| snapshot_files(&fixture).pop()).flatten() else { continue };
+        let (with, without) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for entry in std::fs::read_dir(&fixture).unwrap().map(|entry| entry.unwrap()) {
+            std::fs::copy(entry.path(), with.path().join(entry.file_name())).unwrap();
+            std::fs::copy(entry.path(), without.path().join(entry.file_name())).unwrap();
+        }
+        remove_snapshots(without.path());
+        let bytes = std::fs::read(fixture.join(snapshot_name(newest))).unwrap();
+        let mut kafkas = parse_snapshot(&bytes).unwrap();
+        kafkas.iter_mut().for_each(|entry| entry.state.seen = 0);
+        let log = open(with.path(), LeftBy::Crash);
+        assert_eq!(log.log_end(), newest, "{}", fixture.display());
+        assert_eq!(known(&log), kafkas, "{}", fixture.display());
+        let replayed = known(&open(without.path(), LeftBy::Crash));
+        assert_eq!(replayed.len(), kafkas.len(), "{}", fixture.display());
+        for (replayed, kafkas) in replayed.iter().zip(&kafkas) {
+            let (ours, theirs) = (&replayed.state, &kafkas.state);
+            let of = |state: &ProducerState| {
+                (state.epoch, state.coordinator_epoch, state.last_timestamp, state.transaction_start)
+            };
+            assert_eq!((replayed.producer_id, of(ours)), (kafkas.producer_id, of(theirs)), "{}", fixture.display());
+            assert_eq!(ours.batches().last(), theirs.batches().last(), "{}", fixture.display());
+            compared += 1;
+        }
+    }
+    assert!(compared >= 10, "{compared}");
+}
+
+/// Kafka's dump tool over our snapshots. It reads them with the code with which a broker does.
+#[test]
+#[expect(clippy::print_stdout, reason = "a skip is said")]
+fn kafka_reads_our_snapshots() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), LeftBy::Crash);
+    fill(&log, 7);
+    append_of(&log, 8, 3, 1234, 1).unwrap();
+    log.close().unwrap();
+    let path = dir.path().join(snapshot_name(15));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/run.sh");
+    let tool = ["kafka.tools.DumpLogSegments", "--files", path.to_str().unwrap()];
+    let output = std::process::Command::new("bash").arg(script).args(tool).output().unwrap();
+    if output.status.code() == Some(77) {
+        println!("skipped: {}", String::from_utf8_lossy(&output.stderr).trim());
+        return;
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let newest = [
+        "producerId: 7 producerEpoch: 0 coordinatorEpoch: -1 currentTxnFirstOffset: OptionalLong.empty lastTimestamp: 1001 \
+         firstSequence: 12 lastSequence: 13 lastOffset: 13 offsetDelta: 1 timestamp: 1001",
+        "producerId: 8 producerEpoch: 3 coordinatorEpoch: -1 currentTxnFirstOffset: OptionalLong.empty lastTimestamp: 1000 \
+         firstSequence: 1234 lastSequence: 1234 lastOffset: 14 offsetDelta: 0 timestamp: 1000",
+    ];
+    for line in newest {
+        assert!(text.contains(line), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// Cuts the power everywhere in a life with rolls, a close and another life: what is known afterwards is what the log says.
+#[test]
+#[cfg(feature = "simulation")]
+fn after_a_power_cut_the_producers_are_those_of_the_log() {
+    use crate::simulation::{Cut, SimulatedDisk, Survival};
+
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let disk = SimulatedDisk::new();
+    let config = small().durability(crate::types::Durability::Fsync);
+    let place = |dir: &Path, disk: Arc<dyn crate::sys::Disk>| LogPlace { disk, ..place(dir, config.clone()) };
+    let mut closed_at = Vec::new();
+    let mut sequence = 0;
+    for life in 0..2_i64 {
+        let left_by = if life == 0 { LeftBy::Crash } else { LeftBy::Close };
+        let (log, _) = Log::open(place(&data, Arc::new(disk.clone())), left_by).unwrap();
+        for at in 0..9 {
+            let appended = append(&log, sequence).unwrap();
+            log.sync_to(appended.end).unwrap();
+            append_of(&log, 8 + at % 3, 0, (at / 3 + life * 3) as i32, 1).unwrap();
+            sequence += 2;
+        }
+        log.close().unwrap();
+        closed_at.push(disk.operations());
+    }
+    let mut states = 0;
+    for at in 1..=disk.operations() {
+        let special = [Survival::Nothing, Survival::Entries, Survival::Content].map(|survival| (survival, 0));
+        for (survival, seed) in special.into_iter().chain((1..=4).map(|seed| (Survival::Some, seed))) {
+            let (after, control) = (dir.path().join("after"), dir.path().join("control"));
+            let cut = Cut { at, survival, seed };
+            if !disk.cut(&cut).write(&data, &after).unwrap() {
+                continue;
+            }
+            // The mark of a close in order can be durable from the end of a close on.
+            for left_by in if closed_at.contains(&at) { &[LeftBy::Crash, LeftBy::Close][..] } else { &[LeftBy::Crash] }
+            {
+                copy(&after, &control);
+                let log = Log::open(place(&control, Arc::new(RealDisk::default())), *left_by).unwrap().0;
+                let found = known(&log);
+                drop(log);
+                remove_snapshots(&control);
+                let log = Log::open(place(&control, Arc::new(RealDisk::default())), LeftBy::Crash).unwrap().0;
+                assert_eq!(found, known(&log), "{cut} {left_by:?}");
+                states += 1;
+                std::fs::remove_dir_all(&control).unwrap();
+            }
+            std::fs::remove_dir_all(&after).unwrap();
+        }
+    }
+    assert!(states > 500, "{states}");
+}
+
+#[cfg(feature = "simulation")]
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
 }

@@ -1,5 +1,6 @@
 //! Committed records against a naive model: what became of every record is known to whoever wrote it.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -32,15 +33,29 @@ struct Script {
     fates: Vec<(Offset, Fate)>,
     /// Which of `fates` belong to the open transaction of a producer.
     open: HashMap<i64, Vec<usize>>,
+    /// The sequence number that follows, of each producer.
+    next: RefCell<HashMap<i64, i32>>,
 }
 
 impl Script {
     fn new(segment_bytes: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Script { log: open(dir.path(), segment_bytes), dir, fates: Vec::new(), open: HashMap::new() }
+        Script {
+            log: open(dir.path(), segment_bytes),
+            dir,
+            fates: Vec::new(),
+            open: HashMap::new(),
+            next: RefCell::default(),
+        }
     }
 
-    fn append(&self, fields: BatchFields, compression: Compression, records: &[(&[u8], &[u8])]) -> Offset {
+    fn append(&self, mut fields: BatchFields, compression: Compression, records: &[(&[u8], &[u8])]) -> Offset {
+        if 0 <= fields.producer_id && !fields.control {
+            let (mut next, count) = (self.next.borrow_mut(), records.len() as i32);
+            let next = next.entry(fields.producer_id).or_default();
+            fields.base_sequence = *next;
+            *next += fields.last_offset_delta.map_or(count, |delta| delta + 1);
+        }
         let mut builder = BatchBuilder::new();
         builder.begin(fields);
         records.iter().for_each(|(key, value)| {
@@ -51,6 +66,7 @@ impl Script {
 
     /// Records in no transaction, by a producer with an id or none (-1).
     fn plain(&mut self, producer_id: i64, count: usize) {
+        let producer_id = if self.open.contains_key(&producer_id) { -1 } else { producer_id }; // it would be refused
         let fields = BatchFields { producer_id, producer_epoch: 0, base_sequence: 0, ..BatchFields::default() };
         let first = self.append(fields, Compression::None, &vec![(&b"k"[..], &b"plain"[..]); count]);
         self.fates.extend((first..).take(count).map(|offset| (offset, Fate::Committed)));

@@ -121,6 +121,13 @@ mod tests {
     }
 
     #[test]
+    fn what_a_panic_left_half_done_is_lost() {
+        let interceptors = Interceptors::new(&ProducerConfig::new().interceptor(Panicking).interceptor(Panicking));
+        let record = ProducerRecord::new("t", "v").key("k").partition(3).header("h", None::<&str>);
+        assert_eq!(interceptors.on_send(&record), OwnedRecord::from(&record));
+    }
+
+    #[test]
     fn one_that_does_nothing_changes_nothing() {
         #[derive(Debug)]
         struct Nothing;

@@ -503,7 +503,7 @@ pub(crate) fn set_max_timestamp(batch: &mut [u8], timestamp_type: TimestampType,
 }
 
 /// Computes the checksum of a batch and stores it in the header.
-fn seal(batch: &mut [u8]) {
+pub(crate) fn seal(batch: &mut [u8]) {
     let crc = crc32c(batch.get(ATTRIBUTES_OFFSET..).unwrap_or_default());
     if let Some(header) = header_mut(batch) {
         header.crc = crc.into();
@@ -610,12 +610,12 @@ mod tests {
             let headers = [("name", Some(&value[..usize::from(count as u8) / 3])), ("", None)];
             let headers = headers.into_iter().take(count as usize % 3);
             let before = builder.len();
+            let listed: Vec<_> = headers.clone().collect();
             let mut twin = BatchBuilder::new();
             twin.push(timestamp, Some(b"key"), Some(&value), headers.clone());
             let alone = BatchBuilder::size_alone(timestamp, Some(b"key"), Some(&value), headers.clone());
             assert_eq!(alone, twin.len());
-            let mut push =
-                |len_max| builder.push_within(len_max, timestamp, (Some(b"key"), Some(&value)), headers.clone());
+            let mut push = |len_max| builder.push_within(len_max, timestamp, (Some(b"key"), Some(&value)), &listed);
             assert_eq!(push(before + alone - HEADER_LEN - 1), None);
             let size = push(before + alone).unwrap();
             assert_eq!(builder.last_offset_delta(), count);

@@ -83,6 +83,8 @@ mod varint;
 pub(crate) use batch::{Batch, Batches};
 #[cfg(test)]
 pub(crate) use builder::BatchFields;
+#[cfg(fuzzing)]
+pub(crate) use builder::seal;
 pub(crate) use builder::{BatchBuilder, assign, stamp_log_append_time};
 pub(crate) use compress::{InflateBuffer, Inflater};
 pub(crate) use control::{ControlType, EndTransaction};

@@ -75,8 +75,11 @@ fn supported() -> impl Iterator<Item = Compression> {
     Compression::ALL.into_iter().filter(|codec| codec.is_supported())
 }
 
+/// Offset, timestamp, key, value, headers.
+type Row = (i64, Timestamp, Option<Vec<u8>>, Option<Vec<u8>>, Vec<u8>);
+
 /// The records of a batch that stands alone.
-fn records(bytes: &[u8]) -> Vec<(i64, Timestamp, Option<Vec<u8>>, Option<Vec<u8>>, Vec<u8>)> {
+fn records(bytes: &[u8]) -> Vec<Row> {
     let batch = Batch::first(bytes).unwrap().unwrap();
     assert_eq!(batch.verify_crc(), Ok(()));
     let mut inflater = Inflater::default();

@@ -347,16 +347,22 @@ pub(crate) const TEMPORARY: &str = "thalweg.tmp";
 
 /// Replaces the content of `path` so that a power cut at any moment leaves the old file or the new one: written beside
 /// it, synced, renamed over it, and the directory synced. Durable when it returns.
-pub(crate) fn write_atomically(
+pub(crate) fn write_atomically(disk: &dyn Disk, path: &Path, content: &[u8], points: [SyncPoint; 2]) -> io::Result<()> {
+    // One fixed name a directory, since a topic file's own name may have no room for a suffix (255 bytes). Each
+    // directory has one writer at a time.
+    write_by_way_of(disk, TEMPORARY, path, content, points)
+}
+
+/// As [`write_atomically`], with a name for the file beside that no other writer uses.
+pub(crate) fn write_by_way_of(
     disk: &dyn Disk,
+    beside: &str,
     path: &Path,
     content: &[u8],
     [content_point, name_point]: [SyncPoint; 2],
 ) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
-    // One fixed name a directory, since a topic file's own name may have no room for a suffix (255 bytes). Each
-    // directory has one writer at a time.
-    let beside = dir.join(TEMPORARY);
+    let beside = dir.join(beside);
     let file = disk.open(&beside, OpenMode::Create)?;
     file.write_at(content, 0)?;
     file.sync(content_point)?;

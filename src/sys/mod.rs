@@ -55,7 +55,7 @@ pub(crate) use append_file::{AppendFile, WriteFailure};
 pub(crate) use bounded::{Evict, Eviction, OpenFiles};
 pub(crate) use disk::{
     Disk, DiskEntry, DiskFile, OpenMode, RealDisk, TEMPORARY, is_out_of_handles, replace_with_copy, rewrite,
-    write_atomically,
+    write_atomically, write_by_way_of,
 };
 #[cfg(test)]
 pub(crate) use faulty::{Faults, FaultyDisk};

@@ -91,6 +91,10 @@ sync_points! {
     MetaPropertiesName,
     /// Name of a new data directory, and those of its parents that were made with it.
     DataDirectory,
+    /// Content of the file that says which ids of producers were given: torn, it would say nothing, and ids would not go on.
+    ProducerIds,
+    /// Name of the file that says which ids of producers were given, before the next of them is.
+    ProducerIdsName,
     /// The mark of a close in order.
     CleanMark,
     /// Name of the mark of a close in order, which the next open trusts.

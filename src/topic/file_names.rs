@@ -8,6 +8,10 @@ pub(crate) use crate::sys::TEMPORARY;
 pub(crate) const LOCK: &str = ".lock";
 /// Kafka's file that marks a data directory.
 pub(crate) const META_PROPERTIES: &str = "meta.properties";
+/// Says which ids of producers were given.
+pub(crate) const PRODUCER_IDS: &str = "producer-ids";
+/// What becomes that file. Not [`TEMPORARY`], which has one writer at a time, who changes topics.
+pub(crate) const PRODUCER_IDS_BESIDE: &str = "producer-ids.tmp";
 /// There between a close in order and the next open.
 pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// Ending of the file that makes a topic exist.

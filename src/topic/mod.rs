@@ -57,8 +57,8 @@ pub use fetch_future::FetchFuture;
 pub use fetch_options::FetchOptions;
 pub use fetcher::{FetchWaker, Fetcher, FetcherFuture};
 pub(crate) use file_names::{
-    CLEAN_SHUTDOWN, LEADER_EPOCHS, LOCK, META_PROPERTIES, PARTITION_METADATA, TEMPORARY, TOPIC_FILE_EXTENSION,
-    marks_data_directory, topic_of_file,
+    CLEAN_SHUTDOWN, LEADER_EPOCHS, LOCK, META_PROPERTIES, PARTITION_METADATA, PRODUCER_IDS, PRODUCER_IDS_BESIDE,
+    TEMPORARY, TOPIC_FILE_EXTENSION, marks_data_directory, topic_of_file,
 };
 pub(crate) use flusher::Flusher;
 pub(crate) use partition::OpenBatches;

@@ -161,6 +161,12 @@ impl Partition {
         outcome
     }
 
+    /// Forgets idempotent producers that have been idle for `idle_max` or longer. Returns how many.
+    pub(crate) fn expire_producers(&self, idle_max: Duration) -> Result<usize> {
+        let limit = i64::try_from(idle_max.as_millis()).unwrap_or(i64::MAX);
+        Ok(self.log()?.expire_producers(self.clock.now(), limit))
+    }
+
     /// Removes what the topic's settings let go.
     pub(crate) fn enforce_retention(&self) -> Result<Removed> {
         let removed = self.log()?.enforce_retention(self.clock.now());

@@ -1,6 +1,7 @@
 //! All topics of a data directory.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::deadlines::Deadlines;
 use super::flusher::Flusher;
@@ -169,6 +170,13 @@ impl Topics {
     pub(crate) fn tick(&self) {
         for partition in self.all().iter().flat_map(|topic| &topic.partitions) {
             let _ = self.guarded(partition, || partition.tick());
+        }
+    }
+
+    /// Has every partition forget idempotent producers that have been idle for `idle_max` or longer.
+    pub(crate) fn expire_producers(&self, idle_max: Duration) {
+        for partition in self.all().iter().flat_map(|topic| &topic.partitions) {
+            let _ = self.guarded(partition, || partition.expire_producers(idle_max));
         }
     }
 

@@ -8,16 +8,12 @@ use thalweg::{
     Result, TimestampType, TopicConfig, TopicPartition,
 };
 
-use crate::support::{Store, all_values, consumer, fast, needs_maps, poll_values, producer, send_each, tp};
+use crate::support::{Store, all_values, consumer, fast, is_unknown, needs_maps, poll_values, producer, send_each, tp};
 
 const INTERNAL: &str = "__consumer_offsets";
 
 /// A time that no test reaches.
 const LONG: Duration = Duration::from_secs(60);
-
-fn is_unknown(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::UnknownTopicOrPartition { .. })
-}
 
 fn assert_unknown<T: std::fmt::Debug>(outcome: Result<T>) {
     assert!(outcome.as_ref().is_err_and(is_unknown), "{outcome:?}");
@@ -110,7 +106,7 @@ fn changes_that_are_refused_change_nothing() {
 fn added_partitions_are_used_by_running_producers_and_consumers() {
     let store = Store::new();
     let broker = store.open_with_topic(1, fast());
-    let producer = broker.producer(ProducerConfig::new().linger(LONG)).unwrap();
+    let producer = broker.producer(ProducerConfig::new().linger(LONG).max_block(Duration::ZERO)).unwrap();
     let mut consumer = consumer(&broker, "g");
     consumer.subscribe(&["t"]).unwrap();
     consumer.poll(Duration::ZERO).unwrap();
@@ -197,7 +193,7 @@ fn a_deleted_topic_is_gone_and_its_name_is_free() {
 fn an_open_batch_does_not_go_into_the_new_topic() {
     let store = Store::new();
     let broker = store.open_with_topic(1, fast());
-    let producer = broker.producer(ProducerConfig::new().linger(LONG)).unwrap();
+    let producer = broker.producer(ProducerConfig::new().linger(LONG).max_block(Duration::ZERO)).unwrap();
     let send = || producer.send(ProducerRecord::new("t", "v")).unwrap();
     let (first, second) = (send(), send());
     broker.delete_topic("t").unwrap();

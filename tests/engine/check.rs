@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use thalweg::{DumpOptions, ErrorKind, ProducerRecord, Severity, TopicConfig, Verification, dump, verify};
+use thalweg::{
+    DumpOptions, ErrorKind, ProducerConfig, ProducerRecord, Severity, TopicConfig, Verification, dump, verify,
+};
 
 use crate::support::{Store, fast, open, producer, send_each};
 
@@ -267,7 +269,7 @@ fn dumped(path: &Path, options: &DumpOptions) -> String {
 fn tiny() -> Store {
     let store = Store::new();
     let broker = store.open_with_topic(1, TopicConfig::new().index_interval_bytes(50));
-    let producer = producer(&broker);
+    let producer = broker.producer(ProducerConfig::new().enable_idempotence(false)).unwrap();
     let record = |value: &'static str| ProducerRecord::new("t", value).partition(0).timestamp(1000);
     let send = |record: ProducerRecord| producer.send(record).unwrap().wait().unwrap();
     send(record("one").key("k\n\"").header("h", Some("x")).header("n", Some("y\0")));

@@ -34,6 +34,7 @@ mod retention;
 mod stats;
 mod store_full;
 mod topics;
+mod typed;
 mod unfinished;
 mod waiting;
 mod wakers;

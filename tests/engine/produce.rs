@@ -11,7 +11,7 @@ use thalweg::{
     Broker, CleanupPolicy, Durability, ErrorKind, ProducerConfig, ProducerRecord, TimestampType, TopicConfig,
 };
 
-use crate::support::{Store, all_values, fast, producer, tp};
+use crate::support::{Store, all_values, fast, is_unknown, producer, tp};
 
 #[test]
 fn an_acknowledgement_tells_partition_offset_timestamp_and_durability() {
@@ -124,18 +124,19 @@ fn what_a_topic_refuses_comes_with_the_acknowledgement_and_harms_no_other_record
     broker.create_topic("t", 2, bounded).unwrap();
     broker.create_topic("compacted", 1, fast().cleanup_policy(CleanupPolicy::Compact)).unwrap();
     let producer = producer(&broker);
-    let refused = |record: ProducerRecord<'_>| producer.send(record).unwrap().wait().unwrap_err().kind().clone();
+    let error = |record: ProducerRecord<'_>| producer.send(record).unwrap().wait().unwrap_err();
+    let refused = |record: ProducerRecord<'_>| error(record).kind().clone();
 
     let good = producer.send(ProducerRecord::new("t", "good").partition(0)).unwrap();
     assert!(matches!(refused(ProducerRecord::new("t", &[0; 1990])), ErrorKind::RecordTooLarge { limit: 2000, .. }));
     assert!(matches!(refused(ProducerRecord::new("t", "old").timestamp(1)), ErrorKind::InvalidTimestamp { .. }));
     let future = ProducerRecord::new("t", "future").timestamp(i64::MAX);
     assert!(matches!(refused(future), ErrorKind::InvalidTimestamp { .. }));
-    assert!(matches!(
-        refused(ProducerRecord::new("t", "v").partition(2)),
-        ErrorKind::UnknownTopicOrPartition { partition: Some(2), .. }
-    ));
-    assert!(matches!(refused(ProducerRecord::new("none", "v")), ErrorKind::UnknownTopicOrPartition { .. }));
+    for missing in [ProducerRecord::new("t", "v").partition(2), ProducerRecord::new("none", "v")] {
+        let missing = error(missing);
+        assert!(matches!(missing.kind(), ErrorKind::Timeout { .. }) && is_unknown(&missing), "{missing}");
+    }
+    assert!(matches!(refused(ProducerRecord::new("", "v")), ErrorKind::InvalidTopic { .. }));
     assert!(matches!(refused(ProducerRecord::new("compacted", "no key")), ErrorKind::InvalidRecord { .. }));
     assert!(matches!(refused(ProducerRecord::new("__consumer_offsets", "v")), ErrorKind::InvalidTopic { .. }));
     assert_eq!(good.wait().unwrap().offset, 0);
@@ -204,7 +205,7 @@ fn an_acknowledgement_is_a_future() {
         assert_eq!(block_on(ack).unwrap().offset, offset as i64);
     }
     let unknown = producer.send(ProducerRecord::new("none", "v")).unwrap();
-    assert!(matches!(block_on(unknown).unwrap_err().kind(), ErrorKind::UnknownTopicOrPartition { .. }));
+    assert!(is_unknown(&block_on(unknown).unwrap_err()));
 }
 
 #[test]
@@ -243,9 +244,15 @@ fn a_producer_that_is_dropped_by_a_panic_hands_over_and_harms_nobody() {
 #[test]
 fn bad_settings_are_refused() {
     let store = Store::new();
-    let broker = store.open();
-    let error = broker.producer(ProducerConfig::new().max_request_size(0)).unwrap_err();
+    let broker = store.open_with_topic(1, fast());
+    let error = broker.producer(ProducerConfig::new().max_request_size(1 << 31)).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::InvalidConfig { key, .. } if key == "max.request.size"));
+    let error = broker.producer(ProducerConfig::new().transactional_id("x")).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::UnsupportedVersion { .. }));
+    // The least that Kafka allows takes no record.
+    let nothing = broker.producer(ProducerConfig::new().max_request_size(0)).unwrap();
+    let error = nothing.send(ProducerRecord::tombstone("t", "")).unwrap().wait().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::RecordTooLarge { limit: 0, .. }));
 }
 
 /// The smallest executor.

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use thalweg::simulation::{Background, SimulatedDisk};
 use thalweg::{
-    AutoOffsetReset, Broker, BrokerConfig, Consumer, ConsumerConfig, Durability, Offset, Producer, ProducerConfig,
+    AutoOffsetReset, Broker, BrokerConfig, Consumer, ConsumerConfig, Durability, Error, ErrorKind, Offset, Producer,
+    ProducerConfig,
 };
 use thalweg::{Partition, ProducerRecord, ReadMode, ReadOnlyBroker, Result, TopicConfig, TopicPartition};
 
@@ -94,8 +95,16 @@ pub(crate) fn tp(partition: i32) -> TopicPartition {
     TopicPartition::new("t", partition)
 }
 
+/// A producer that does not wait for topics that are not there.
 pub(crate) fn producer(broker: &Broker) -> Producer {
-    broker.producer(ProducerConfig::new()).unwrap()
+    broker.producer(ProducerConfig::new().max_block(Duration::ZERO)).unwrap()
+}
+
+/// Whether a topic or partition was not there, or did not come in time.
+pub(crate) fn is_unknown(error: &Error) -> bool {
+    let never_came = matches!(error.kind(), ErrorKind::Timeout { .. });
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<Error>());
+    matches!(error.kind(), ErrorKind::UnknownTopicOrPartition { .. }) || never_came && cause.is_some_and(is_unknown)
 }
 
 /// Sends values to partition `t-0` one batch each, and returns their offsets.

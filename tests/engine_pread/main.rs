@@ -60,6 +60,8 @@ mod stats;
 mod store_full;
 #[path = "../engine/topics.rs"]
 mod topics;
+#[path = "../engine/typed.rs"]
+mod typed;
 #[path = "../engine/unfinished.rs"]
 mod unfinished;
 #[path = "../engine/waiting.rs"]

@@ -15,6 +15,8 @@ const NOT_SHOWN: &[(SyncPoint, &str)] = &[
     (SyncPoint::TopicFileRemoved, "what comes back goes again, unless somebody puts a topic of the name there first"),
     (SyncPoint::FollowedSegment, "a broker that only reads works on the real disk"),
     (SyncPoint::FollowedSegmentName, "a broker that only reads works on the real disk"),
+    (SyncPoint::ProducerIds, "without its content the file is damaged, and then ids begin at a random number"),
+    (SyncPoint::ProducerIdsName, "a test of its own has what it takes: see the module `producer_ids`"),
     (SyncPoint::Repair, "a repair works on the real disk"),
     (SyncPoint::RepairName, "a repair works on the real disk"),
 ];
