@@ -117,12 +117,12 @@ impl Broker {
     ) -> Result<Self> {
         let began = clock.instant();
         let directory = DataDirectory::open(path, Arc::clone(&disk))?;
-        let (flusher, timer) = (Arc::new(Flusher::default()), Arc::new(Timer::default()));
+        let (flusher, timer, lingering) = (Arc::<Flusher>::default(), Arc::<Timer>::default(), Arc::<Timer>::default());
         let handles_max = config.get_max_open_files().unwrap_or_else(OpenFiles::handles_max_default);
         let open_files = OpenFiles::with_mode(config.get_read_mode(), handles_max, config.get_max_mapped_segments());
         let mut threads = Threads::start(
             background,
-            (Arc::clone(&flusher), Arc::clone(&timer)),
+            (Arc::clone(&flusher), [&timer, &lingering].map(Arc::clone)),
             Arc::clone(&clock),
             (Arc::clone(&disk), Arc::clone(&open_files)),
         )
@@ -161,7 +161,7 @@ impl Broker {
         let closed = AtomicBool::new(false);
         let coordinator = Arc::new(coordinator);
         let producer_ids = ProducerIds::new(Arc::clone(&directory.disk), path, Arc::clone(&reserve));
-        let engine = Arc::new(Engine { topics, coordinator, clock, timer, config, producer_ids, closed });
+        let engine = Arc::new(Engine { topics, coordinator, clock, timer, lingering, config, producer_ids, closed });
         Ok(Broker { engine, recovery, open: Some(Open { threads, reserve, directory }) })
     }
 
@@ -258,7 +258,7 @@ impl Broker {
         let Some(Open { threads, reserve, directory }) = self.open.take() else { return Ok(()) };
         self.engine.closed.store(true, Ordering::Release);
         self.engine.topics.usage().wake_all(); // those who wait for room
-        self.engine.timer.run_now(&*self.engine.clock); // producers hand over what they hold
+        self.engine.lingering.run_now(&*self.engine.clock); // producers hand over what they hold
         let closed = self.engine.topics.close();
         self.engine.topics.close_files();
         self.engine.producer_ids.close();

@@ -13,9 +13,12 @@ impl Broker {
         flusher.flush(&flusher.take_all());
     }
 
-    /// What `thalweg-timer` does: batches that have lingered long enough are written.
+    /// What `thalweg-timer` and `thalweg-linger` do: fetches that have waited long enough end, batches that have lingered
+    /// long enough are written.
     pub(crate) fn run_timer_by_hand(&self) {
-        self.engine().timer.run_due(&*self.engine().clock);
+        let engine = self.engine();
+        engine.timer.run_due(&*engine.clock);
+        engine.lingering.run_due(&*engine.clock);
     }
 
     /// What `thalweg-clean` does every `log.flush.offset.checkpoint.interval.ms`.

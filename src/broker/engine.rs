@@ -14,7 +14,10 @@ pub(crate) struct Engine {
     pub(crate) topics: Arc<Topics>,
     pub(crate) coordinator: Arc<Coordinator>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// For what is quickly done.
     pub(crate) timer: Arc<Timer>,
+    /// For batches that linger: writing them may take as long as the disk likes.
+    pub(crate) lingering: Arc<Timer>,
     pub(crate) config: BrokerConfig,
     pub(crate) producer_ids: ProducerIds,
     /// Set once, by the broker's close, before anything is closed.

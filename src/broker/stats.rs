@@ -58,7 +58,9 @@ impl Broker {
             open_files: engine.topics.open_handles(),
             positions_above_log_end: engine.topics.positions_above_end(),
             sync_method: engine.topics.sync_method().map(|(method, _)| method),
-            background_panics: engine.topics.flusher().committer.panics.count() + engine.timer.panics.count(),
+            background_panics: engine.topics.flusher().committer.panics.count()
+                + engine.timer.panics.count()
+                + engine.lingering.panics.count(),
             ..BrokerStats::default()
         };
         for topic in engine.topics.all() {
@@ -248,7 +250,7 @@ mod tests {
         let (broker, faults) = open(dir.path());
         broker.create_topic("t", 3, config().durability(Durability::Fsync)).unwrap();
         *faults.next_sync.lock() = Some(io::ErrorKind::Other);
-        let producer = broker.producer(ProducerConfig::new()).unwrap();
+        let producer = broker.producer(ProducerConfig::new().enable_idempotence(false)).unwrap();
         let error = producer.send(ProducerRecord::new("t", "v").partition(0)).unwrap().wait().unwrap_err();
         assert!(error.is_storage(), "{error}");
         let stats = broker.stats();

@@ -2,7 +2,8 @@
 //!
 //! - `thalweg-flush` makes appends durable that nobody waits for, and seals segments that were rolled over.
 //! - `thalweg-commit` syncs for those who wait, while they are so many that sync follows sync.
-//! - `thalweg-timer` closes batches that have lingered long enough, and ends fetches that have waited long enough.
+//! - `thalweg-timer` ends fetches that have waited long enough, and gives up batches that a disk keeps waiting.
+//! - `thalweg-linger` writes batches that have lingered long enough.
 //! - `thalweg-unmap` takes down large maps that nobody uses any more.
 //! - `thalweg-clean` removes what the topics' settings let go, keeps checkpoints from getting old, and has partitions forget
 //!   producers that are idle.
@@ -35,7 +36,7 @@ pub(crate) enum Background {
 pub(super) struct Threads {
     background: Background,
     flusher: Arc<Flusher>,
-    timer: Arc<Timer>,
+    timers: [Arc<Timer>; 2],
     cleaner: Arc<Cleaner>,
     open_files: Arc<OpenFiles>,
     handles: Vec<JoinHandle<()>>,
@@ -44,12 +45,12 @@ pub(super) struct Threads {
 impl Threads {
     pub(super) fn start(
         background: Background,
-        (flusher, timer): (Arc<Flusher>, Arc<Timer>),
+        (flusher, timers): (Arc<Flusher>, [Arc<Timer>; 2]),
         clock: Arc<dyn Clock>,
         (disk, open_files): (Arc<dyn Disk>, Arc<OpenFiles>),
     ) -> io::Result<Self> {
         let (cleaner, handles) = (Arc::default(), Vec::new());
-        let mut threads = Threads { background, flusher, timer, cleaner, open_files, handles };
+        let mut threads = Threads { background, flusher, timers, cleaner, open_files, handles };
         let (flusher, flush_clock) = (Arc::clone(&threads.flusher), Arc::clone(&clock));
         threads.spawn("thalweg-flush", move || flush(&flusher, &*flush_clock))?;
         let flusher = Arc::clone(&threads.flusher);
@@ -57,8 +58,10 @@ impl Threads {
             flusher.committer.start();
         }
         threads.spawn("thalweg-commit", move || flusher.committer.run(&*disk))?;
-        let timer = Arc::clone(&threads.timer);
-        threads.spawn("thalweg-timer", move || timer.run(&*clock))?;
+        for (name, timer) in ["thalweg-timer", "thalweg-linger"].into_iter().zip(threads.timers.clone()) {
+            let clock = Arc::clone(&clock);
+            threads.spawn(name, move || timer.run(&*clock))?;
+        }
         let open_files = Arc::clone(&threads.open_files);
         if background == Background::Threads {
             open_files.garbage.start();
@@ -85,7 +88,7 @@ impl Drop for Threads {
     /// Stops the threads and waits for what they are doing.
     fn drop(&mut self) {
         self.flusher.stop();
-        self.timer.stop();
+        self.timers.iter().for_each(|timer| timer.stop());
         self.cleaner.stop();
         self.open_files.garbage.stop();
         for handle in self.handles.drain(..) {

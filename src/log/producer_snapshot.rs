@@ -184,3 +184,91 @@ impl Fields<'_> {
         self.take().map(i64::from_be_bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> ProducerStates {
+        let mut states = ProducerStates::default();
+        for id in [9, 4711] {
+            let mut state = ProducerState::new(3, 77);
+            state.last_timestamp = 1000 + id;
+            state.transaction_start = (id == 9).then_some(12);
+            for at in 0..(id as i32 % 7) {
+                let last_offset = 10 * Offset::from(at) + 9;
+                state.push(ProducerBatch { last_sequence: at, offset_delta: 3, last_offset, timestamp: 5 });
+            }
+            states.restore(id, state);
+        }
+        states.restore(1, ProducerState::new(0, 5)); // after a marker of a new epoch
+        states
+    }
+
+    #[test]
+    fn round_trip() {
+        for states in [ProducerStates::default(), sample()] {
+            let mut again = ProducerStates::default();
+            let bytes = encode_snapshot(&states);
+            parse_snapshot(&bytes).unwrap().into_iter().for_each(|entry| again.restore(entry.producer_id, entry.state));
+            assert_eq!(again.sorted(), states.sorted());
+            assert_eq!(encode_snapshot(&again), bytes);
+        }
+    }
+
+    #[test]
+    fn the_first_part_alone_has_the_newest_batches() {
+        let states = sample();
+        let mut bytes = encode_snapshot(&states);
+        bytes.truncate(HEADER_LEN + 3 * ENTRY_LEN);
+        let crc = crc32c(&bytes[CRC_END..]);
+        bytes[CRC_OFFSET..CRC_END].copy_from_slice(&crc.to_be_bytes());
+        let newest: Vec<_> = states.sorted().iter().map(|(_, state)| state.batches().last().copied()).collect();
+        let parsed = parse_snapshot(&bytes).unwrap();
+        let (none, some) = (parsed[0].state, parsed[1].state);
+        assert_eq!((none.batches(), newest[0]), (&[][..], None));
+        assert_eq!(some.batches().len(), 1);
+        assert_eq!(some.batches()[0].last_offset, newest[1].unwrap().last_offset);
+        assert_eq!(some.transaction_start, Some(12));
+    }
+
+    #[test]
+    fn no_damage_goes_unnoticed() {
+        let bytes = encode_snapshot(&sample());
+        for len in 0..bytes.len() {
+            parse_snapshot(&bytes[..len]).unwrap_err();
+        }
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0x10;
+            parse_snapshot(&changed).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_with_a_right_checksum_do_no_harm() {
+        let bytes = encode_snapshot(&sample());
+        for at in CRC_END..bytes.len() {
+            for value in [0x00, 0x7f, 0x80, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] = value;
+                let crc = crc32c(&changed[CRC_END..]);
+                changed[CRC_OFFSET..CRC_END].copy_from_slice(&crc.to_be_bytes());
+                for entry in parse_snapshot(&changed).unwrap_or_default() {
+                    for batch in entry.state.batches() {
+                        let _ = (batch.first_sequence(), batch.base_offset(), batch.end());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_kafkas() {
+        assert_eq!(snapshot_name(4711), "00000000000000004711.snapshot");
+        assert_eq!(snapshot_offset("00000000000000004711.snapshot"), Some(4711));
+        for other in ["4711.snapshot", "0000000000000000471x.snapshot", "00000000000000004711.log", ".snapshot"] {
+            assert_eq!(snapshot_offset(other), None);
+        }
+    }
+}

@@ -113,17 +113,23 @@ impl LogPlace {
         }
     }
 
+    /// Whether a snapshot is there and was written in part only, as a power cut leaves it.
+    pub(super) fn is_snapshot_torn(&self, offset: Offset) -> bool {
+        self.snapshot_bytes(offset).is_ok_and(|bytes| parse_snapshot(&bytes).is_err())
+    }
+
+    fn snapshot_bytes(&self, offset: Offset) -> io::Result<Vec<u8>> {
+        let file = self.disk.open(&self.dir.join(snapshot_name(offset)), OpenMode::Read)?;
+        let len = file.len()?;
+        let mut bytes = vec![0; usize::try_from(len.min(SNAPSHOT_LEN_MAX)).unwrap_or_default()];
+        let read = file.read_at(&mut bytes, 0)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
     /// What a snapshot says, or why it does not count.
     fn read_snapshot(&self, offset: Offset, now: Timestamp) -> std::result::Result<ProducerStates, String> {
-        let read = || {
-            let file = self.disk.open(&self.dir.join(snapshot_name(offset)), OpenMode::Read)?;
-            let len = file.len()?;
-            let mut bytes = vec![0; usize::try_from(len.min(SNAPSHOT_LEN_MAX)).unwrap_or_default()];
-            let read = file.read_at(&mut bytes, 0)?;
-            bytes.truncate(read);
-            Ok(bytes)
-        };
-        let bytes = read().map_err(|error: io::Error| error.to_string())?;
+        let bytes = self.snapshot_bytes(offset).map_err(|error| error.to_string())?;
         let mut states = ProducerStates::default();
         for mut entry in parse_snapshot(&bytes)? {
             if entry.state.batches().iter().any(|batch| offset < batch.end()) {

@@ -435,7 +435,6 @@ fn kafkas_logs_and_kafkas_snapshots_say_the_same() {
 
 /// Kafka's dump tool over our snapshots. It reads them with the code with which a broker does.
 #[test]
-#[expect(clippy::print_stdout, reason = "a skip is said")]
 fn kafka_reads_our_snapshots() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path(), LeftBy::Crash);

@@ -300,11 +300,12 @@ impl Recovering<'_> {
         self.sync_dir(SyncPoint::RecoveredNames)
     }
 
-    /// The producer snapshots that can be used; those of segments that are gone are removed.
+    /// The producer snapshots that can be used; those of segments that are gone, and those that a crash tore, are removed.
     fn usable_snapshots(&mut self, first_base: Offset) -> Vec<Offset> {
         let mut found = std::mem::take(&mut self.snapshots);
         if self.damaged.is_empty() {
-            for offset in found.extract_if(.., |offset| *offset < first_base) {
+            let is_torn = |offset| self.left_by == LeftBy::Crash && self.place.is_snapshot_torn(offset);
+            for offset in found.extract_if(.., |offset| *offset < first_base || is_torn(*offset)) {
                 let _ = self.place.remove_snapshot(offset); // ignored while it is there
             }
         }

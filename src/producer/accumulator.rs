@@ -265,6 +265,7 @@ impl PartitionQueue {
         open.next_number += 1;
         let pushed = share.builder.push_within(usize::MAX, timestamp, (record.key, record.value), &record.headers);
         let size = pushed.unwrap_or_default(); // without a limit it fits
+        shared.expiry.note_opened(shared, opened);
         let due = opened + limits.linger;
         let complete = share.builder.len() >= len_max || limits.size == 0;
         let filling = Filling { share, batch: Arc::clone(&batch), wanted: record.durability, due, len_max };
@@ -272,8 +273,9 @@ impl PartitionQueue {
         if complete {
             self.close(&mut open);
         }
-        let at = if limits.linger.is_zero() { opened + shared.config.get_delivery_timeout() } else { due };
-        self.list(&mut open, shared, at);
+        if !limits.linger.is_zero() {
+            self.list(&mut open, shared, due);
+        }
         drop(open);
         attempt.placed = Placed { delta: 0, size, complete };
         if complete || limits.linger.is_zero() || shared.memory.is_short() {
@@ -304,7 +306,7 @@ impl PartitionQueue {
     fn list(self: &Arc<Self>, open: &mut Open, shared: &Shared, at: Instant) {
         if open.listed.is_none_or(|listed| at < listed) {
             open.listed = Some(at);
-            shared.dues.add(at, self, &shared.engine.timer);
+            shared.dues.add(at, self, &shared.engine.lingering);
         }
     }
 
@@ -528,12 +530,8 @@ impl PartitionQueue {
         Some((partition, self.written.load(Ordering::Acquire))).filter(|(_, end)| 0 <= *end)
     }
 
-    /// Does what is due at `now`: writes what has lingered long enough or is to be tried again, and gives up what has waited
-    /// for `delivery.timeout.ms`.
+    /// Does what is due at `now`: writes what has lingered long enough or is to be tried again.
     pub(super) fn run_due(self: &Arc<Self>, shared: &Shared, now: Instant) {
-        let timeout = shared.config.get_delivery_timeout();
-        let is_over = |batch: &SentBatch| batch.opened + timeout <= now;
-        let mut over = Vec::new();
         {
             let mut open = self.open.lock();
             open.listed = open.listed.filter(|listed| now < *listed);
@@ -541,11 +539,31 @@ impl PartitionQueue {
             if open.filling.as_ref().is_some_and(is_due) {
                 self.close(&mut open);
             }
-            if self.writer.try_lock().is_none() {
-                // Who writes is stuck, or it would have come to them by now.
-                over.extend(open.in_flight.iter().filter(|batch| is_over(batch)).cloned());
-                over.extend(open.line.iter().map(|filling| &filling.batch).filter(|batch| is_over(batch)).cloned());
+        }
+        self.write_line(shared);
+        let untold = std::mem::take(&mut *self.untold.lock());
+        untold.iter().for_each(|batch| self.tell(batch));
+        let mut open = self.open.lock();
+        if let Some(at) = open.filling.as_ref().map(|filling| filling.due) {
+            self.list(&mut open, shared, at);
+        }
+    }
+
+    /// Gives up what has waited for `delivery.timeout.ms` at `now`. Returns whether there is anything left.
+    pub(super) fn expire(self: &Arc<Self>, shared: &Shared, now: Instant) -> bool {
+        // A little later than who tries again gives up, who knows more.
+        let timeout = shared.config.get_delivery_timeout() + shared.look_interval();
+        let (mut over, mut is_left) = (Vec::new(), false);
+        {
+            let open = self.open.lock();
+            let complete = open.in_flight.iter().chain(open.line.iter().map(|filling| &filling.batch));
+            for batch in complete.filter(|batch| !batch.is_settled()) {
+                is_left = true;
+                if batch.opened + timeout <= now {
+                    over.push(Arc::clone(batch));
+                }
             }
+            is_left |= open.filling.is_some();
         }
         for batch in over {
             let error = Error::new(ErrorKind::Timeout { what: DELIVERY.to_owned() }).in_partition(&self.name);
@@ -553,17 +571,7 @@ impl PartitionQueue {
                 self.tell(&batch);
             }
         }
-        self.write_line(shared);
-        let untold = std::mem::take(&mut *self.untold.lock());
-        untold.iter().for_each(|batch| self.tell(batch));
-        let mut open = self.open.lock();
-        let over_at = |batch: &SentBatch| batch.opened + timeout;
-        let next = open.filling.as_ref().map(|filling| filling.due);
-        let left = open.in_flight.iter().chain(open.line.iter().map(|filling| &filling.batch));
-        let next = left.map(|batch| over_at(batch).max(now + RECHECK)).chain(next).min();
-        if let Some(at) = next {
-            self.list(&mut open, shared, at);
-        }
+        is_left
     }
 
     /// Takes nothing any more. What is not written fails with `error`, but for what the writer has in hand.
@@ -597,9 +605,6 @@ impl PartitionQueue {
 /// What a batch waited for whose time is up.
 const DELIVERY: &str =
     "the batch was not written within delivery.timeout.ms; if its write has begun it may be in the log";
-
-/// Least time between two looks at batches that wait for a writer.
-const RECHECK: Duration = Duration::from_millis(10);
 
 impl Open {
     /// Whether there is something that is to be written now.

@@ -12,7 +12,7 @@ use super::recent_time;
 use super::room::make_room;
 use super::send_all::SentAll;
 use super::send_future::SendFuture;
-use super::shared::Shared;
+use super::shared::{ExpiryTask, Shared};
 use super::stats::ProducerStats;
 use super::topic_queues::TopicQueue;
 use crate::broker::Broker;
@@ -35,6 +35,8 @@ use crate::types::{Timestamp, TopicPartition};
 #[derive(Debug)]
 pub struct Producer {
     shared: Arc<Shared>,
+    /// Runs as long as this is here.
+    _expiry: Arc<ExpiryTask>,
 }
 
 impl Broker {
@@ -48,8 +50,11 @@ impl Broker {
         self.engine().check_open()?;
         let shared = Shared::new(Arc::clone(self.engine()), config);
         let task: Arc<dyn Task> = Arc::clone(&shared) as Arc<dyn Task>;
+        self.engine().lingering.add(Arc::downgrade(&task));
+        let expiry = Arc::new(ExpiryTask(Arc::downgrade(&shared)));
+        let task: Arc<dyn Task> = Arc::clone(&expiry) as Arc<dyn Task>;
         self.engine().timer.add(Arc::downgrade(&task));
-        Ok(Producer { shared })
+        Ok(Producer { shared, _expiry: expiry })
     }
 }
 

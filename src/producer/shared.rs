@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::hash::{BuildHasher, RandomState};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::accumulator::PartitionQueue;
 use super::interceptors::Interceptors;
@@ -27,6 +27,7 @@ pub(super) struct Shared {
     pub(super) memory: Memory,
     pub(super) stats: Counters,
     pub(super) dues: Dues,
+    pub(super) expiry: Expiry,
     pub(super) queues: TopicQueues,
     pub(super) interceptors: Interceptors,
     producer_id: OnceLock<i64>,
@@ -45,6 +46,7 @@ impl Shared {
             memory: Memory::new(limit),
             stats: Counters::new(engine.clock.instant()),
             dues: Dues::default(),
+            expiry: Expiry::default(),
             queues: TopicQueues::default(),
             interceptors: Interceptors::new(&config),
             producer_id: OnceLock::new(),
@@ -66,6 +68,11 @@ impl Shared {
     /// Takes no more records. Returns whether it was open.
     pub(super) fn close(&self) -> bool {
         !self.closed.swap(true, Ordering::AcqRel)
+    }
+
+    /// Time between two looks at batches that wait too long.
+    pub(super) fn look_interval(&self) -> Duration {
+        (self.config.get_delivery_timeout() / 8).clamp(Duration::from_millis(10), LOOK_INTERVAL)
     }
 
     /// Whether what is left is to be written or given up at once: nobody will be there later.
@@ -129,6 +136,45 @@ impl Task for Shared {
             queue.run_due(self, now);
         }
         self.dues.next()
+    }
+}
+
+/// Gives up batches that have waited for `delivery.timeout.ms`, also while every thread that writes is kept by the disk.
+#[derive(Debug, Default)]
+pub(super) struct Expiry {
+    /// Whether it will look again. Set by who opens a batch, taken back when there is none.
+    is_awaited: AtomicBool,
+}
+
+/// Longest time between two looks.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Expiry {
+    /// A batch was opened at `now`.
+    pub(super) fn note_opened(&self, shared: &Shared, now: Instant) {
+        if !self.is_awaited.swap(true, Ordering::AcqRel) {
+            shared.engine.timer.wake_at(now + shared.look_interval());
+        }
+    }
+}
+
+/// The task of [`Expiry`].
+#[derive(Debug)]
+pub(super) struct ExpiryTask(pub(super) Weak<Shared>);
+
+impl Task for ExpiryTask {
+    fn run(&self, now: Instant) -> Option<Instant> {
+        let shared = self.0.upgrade()?;
+        if !shared.expiry.is_awaited.swap(false, Ordering::AcqRel) {
+            return None;
+        }
+        let is_left =
+            shared.queues.all().iter().map(|queue| queue.expire(&shared, now)).fold(false, |all, one| all | one);
+        if !is_left {
+            return None; // who opens a batch from here on says so
+        }
+        shared.expiry.is_awaited.store(true, Ordering::Release);
+        Some(now + shared.look_interval())
     }
 }
 

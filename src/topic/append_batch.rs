@@ -90,7 +90,7 @@ impl Partition {
             base_offset: appended.base_offset,
             last_offset: appended.end - 1,
             log_append_time: appended.log_append_time,
-            is_duplicate: false,
+            is_duplicate: appended.is_duplicate,
         })
     }
 

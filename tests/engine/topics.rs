@@ -13,6 +13,10 @@ fn unusual() -> TopicConfig {
         .segment_age(Duration::from_millis(12_345))
         .index_interval_bytes(77)
         .max_message_bytes(54_321)
+        .compression_type(thalweg::TopicCompression::Codec(thalweg::Compression::None))
+        .compression_gzip_level(1)
+        .compression_lz4_level(2)
+        .compression_zstd_level(-4)
         .message_timestamp_type(TimestampType::LogAppendTime)
         .message_timestamp_before_max(Duration::from_millis(111))
         .message_timestamp_after_max(Duration::from_millis(222))
@@ -145,4 +149,26 @@ fn a_topic_file_that_cannot_be_read_harms_its_topic_only() {
     assert_eq!(error.file(), Some(path.as_path()));
     assert!(broker.create_topic("t", 1, TopicConfig::new()).is_err(), "its records are still there");
     broker.topic("other").unwrap();
+}
+
+#[test]
+fn a_codec_that_is_not_built_in_is_refused() {
+    let store = Store::new();
+    let broker = store.open();
+    for codec in [thalweg::Compression::Gzip, thalweg::Compression::Lz4, thalweg::Compression::Zstd] {
+        let config = TopicConfig::new().compression_type(codec);
+        broker.create_topic(codec.name(), 1, TopicConfig::new()).unwrap();
+        let altered = broker.alter_topic(codec.name(), config.clone());
+        broker.delete_topic(codec.name()).unwrap();
+        for outcome in [altered, broker.create_topic(codec.name(), 1, config)] {
+            match outcome {
+                Ok(_) => assert!(codec.is_supported(), "{codec}"),
+                Err(error) => {
+                    assert!(!codec.is_supported(), "{codec}: {error}");
+                    let ErrorKind::InvalidConfig { key, .. } = error.kind() else { panic!("{error}") };
+                    assert_eq!(key, "compression.type");
+                }
+            }
+        }
+    }
 }

@@ -21,7 +21,7 @@ fn what_was_synced_is_there_and_nothing_more_is_acknowledged() {
     for (has_journal, preallocate) in [(true, false), (true, true), (false, false), (false, true)] {
         let Some(device) = mount(has_journal) else { return };
         let broker = open(&device.data(), TopicConfig::new().preallocate(preallocate));
-        let producer = broker.producer(ProducerConfig::new()).unwrap();
+        let producer = broker.producer(ProducerConfig::new().retries(0)).unwrap();
         let mut consumer = consumer(&broker);
         (0..200).for_each(|number| assert_eq!(send(&producer, number).unwrap().offset, number));
         consumer.commit_sync_offsets(&[(name(), 150.into())]).unwrap();
@@ -50,7 +50,7 @@ fn what_was_synced_is_there_and_nothing_more_is_acknowledged() {
         let end = visible(&broker);
         assert!((200..=201).contains(&end), "{end}");
         assert_eq!(committed(&self::consumer(&broker)), 150);
-        assert_eq!(send(&broker.producer(ProducerConfig::new()).unwrap(), end).unwrap().offset, end);
+        assert_eq!(send(&broker.producer(ProducerConfig::new().retries(0)).unwrap(), end).unwrap().offset, end);
         broker.close().unwrap();
     }
 }
@@ -63,7 +63,7 @@ fn a_device_that_has_less_room_than_it_promised_is_noticed_by_the_sync() {
     for preallocate in [false, true] {
         let Some(device) = mount(true) else { return };
         let broker = open(&device.data(), TopicConfig::new().preallocate(preallocate));
-        let producer = broker.producer(ProducerConfig::new()).unwrap();
+        let producer = broker.producer(ProducerConfig::new().retries(0)).unwrap();
         (0..200).for_each(|number| assert_eq!(send(&producer, number).unwrap().offset, number));
         device.run_dry();
         let (refused, error) =
@@ -82,7 +82,7 @@ fn a_device_that_has_less_room_than_it_promised_is_noticed_by_the_sync() {
         assert!(!report.clean && report.is_whole(), "{report}");
         let end = visible(&broker);
         assert!((refused..=refused + 1).contains(&end), "{end} of {refused}");
-        assert_eq!(send(&broker.producer(ProducerConfig::new()).unwrap(), end).unwrap().offset, end);
+        assert_eq!(send(&broker.producer(ProducerConfig::new().retries(0)).unwrap(), end).unwrap().offset, end);
         broker.close().unwrap();
     }
 }
@@ -95,7 +95,7 @@ fn a_sync_in_the_background_that_fails_ends_the_acknowledgements() {
     let Some(device) = mount(true) else { return };
     let config = TopicConfig::new().durability(Durability::Interval).flush_messages(10);
     let broker = open(&device.data(), config.flush_interval(Duration::from_secs(3600)));
-    let producer = broker.producer(ProducerConfig::new()).unwrap();
+    let producer = broker.producer(ProducerConfig::new().retries(0)).unwrap();
     (0..100).for_each(|number| assert_eq!(send(&producer, number).unwrap().offset, number));
     device.fail();
     let error = (100..1_000_000).find_map(|number| send(&producer, number).err()).unwrap();
@@ -118,7 +118,7 @@ fn a_close_whose_sync_fails_is_no_close_in_order() {
     for has_journal in [true, false] {
         let Some(device) = mount(has_journal) else { return };
         let broker = open(&device.data(), TopicConfig::new().durability(Durability::Os));
-        let producer = broker.producer(ProducerConfig::new()).unwrap();
+        let producer = broker.producer(ProducerConfig::new().retries(0)).unwrap();
         (0..100).for_each(|number| assert_eq!(send(&producer, number).unwrap().offset, number));
         device.fail();
         drop(producer);

@@ -3,7 +3,7 @@
 use thalweg::{Broker, FetchOptions, ProducerConfig, ProducerRecord, TopicPartition};
 
 pub(crate) fn to_all(broker: &Broker) -> thalweg::Result<()> {
-    let producer = broker.producer(ProducerConfig::new())?;
+    let producer = broker.producer(ProducerConfig::new().retries(0))?;
     for topic in broker.topics().iter().filter(|topic| !topic.is_internal()) {
         for number in 0..topic.partitions() {
             let name = TopicPartition::new(topic.name(), number);

@@ -26,7 +26,7 @@ fn begin(dir: &Path, durability: Durability) -> (SimulatedDisk, Broker, Producer
     let broker = open(&disk, dir);
     Background::of(&broker).create_offsets_topic(1).unwrap();
     broker.create_topic("t", 1, TopicConfig::new().durability(durability).internal_segment_bytes(256)).unwrap();
-    let producer = broker.producer(ProducerConfig::new()).unwrap();
+    let producer = broker.producer(ProducerConfig::new().retries(0)).unwrap();
     send(&producer, 10).unwrap();
     (disk, broker, producer)
 }
@@ -65,7 +65,7 @@ fn a_group_passes_over_nothing_after_a_replay_that_failed() {
         refused += usize::from(opened.is_err());
         let whole = opened.ok().filter(|broker| broker.recovery().is_whole());
         let broker = whole.unwrap_or_else(|| open(&disk, &after_cut));
-        send(&broker.producer(ProducerConfig::new()).unwrap(), 3).unwrap();
+        send(&broker.producer(ProducerConfig::new().retries(0)).unwrap(), 3).unwrap();
         let (end, committed) = (3, committed(&broker, &name()).unwrap().unwrap());
         assert!(committed <= end, "the group passes over records: it is at {committed}, and the log ends at {end}");
         broker.close().unwrap();
@@ -118,7 +118,7 @@ fn a_partition_that_fails_for_good_says_what_to_do() {
     let disk = SimulatedDisk::new();
     let broker = open(&disk, &dir.path().join("data"));
     broker.create_topic("t", 1, TopicConfig::new()).unwrap();
-    let producer = broker.producer(ProducerConfig::new()).unwrap();
+    let producer = broker.producer(ProducerConfig::new().retries(0)).unwrap();
     disk.fail(Fault::of(OperationKind::Write).errno(EINTR));
     send(&producer, 1).unwrap_err();
     let Err(error) = send(&producer, 1) else { return };

@@ -136,7 +136,7 @@ impl<'a> Session<'a> {
             for is_again in [false, true] {
                 match session.disk.open_broker(&session.dir, broker_config()) {
                     Ok(broker) if broker.recovery().is_whole() => {
-                        let config = ProducerConfig::new().linger(5 * MS).batch_size(700);
+                        let config = ProducerConfig::new().retries(0).linger(5 * MS).batch_size(700);
                         let producer = broker.producer(config).unwrap();
                         session.forget_lost(&broker);
                         session.open = Some((broker, producer));

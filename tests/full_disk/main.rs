@@ -110,7 +110,7 @@ fn on_a_full_disk(kind: FileSystem, config: TopicConfig, free: impl Fn(&Broker))
         free(&broker);
         let after = count_records(&broker);
         assert!(after < before, "{after} of {before}");
-        let producer = broker.producer(ProducerConfig::new()).unwrap();
+        let producer = broker.producer(ProducerConfig::new().retries(0)).unwrap();
         producer.send(ProducerRecord::new("t", "there is room again").timestamp(1)).unwrap().wait().unwrap();
         assert_eq!(count_records(&broker), after + 1);
         committed = consume_and_commit(&mut consumer);
@@ -176,7 +176,7 @@ fn committed(consumer: &Consumer) -> Offset {
 
 /// Sends records of `len` bytes, a few at a time and each in a batch of its own, until one is not taken.
 fn fill(broker: &Broker, len: usize) -> Error {
-    let producer = broker.producer(ProducerConfig::new().batch_size(0)).unwrap();
+    let producer = broker.producer(ProducerConfig::new().retries(0).batch_size(0)).unwrap();
     for number in 0..100_000u32 {
         let mut value = vec![7; len];
         value[..4].copy_from_slice(&number.to_be_bytes());
