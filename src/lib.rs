@@ -48,6 +48,7 @@
 //! is turned off. Damage in one partition keeps no other from opening, and [`RecoveryReport`] says what was found and
 //! cut; damage that no crash explains is dealt with as [`OnCorruption`] says.
 //!
+//! [`manual::producer`] says what happens to a record between `send` and its acknowledgement.
 //! [`manual::fetch`] says what a fetch returns, when its wait is over, and how to keep it from stalling anybody.
 //! [`manual::durability`] numbers the promises, names the tests that defend them, and says what an application sees and has
 //! to do when something fails.
@@ -55,8 +56,7 @@
 //! # What this version does not do
 //!
 //! A group has one member at a time. Nothing is compacted: the internal topic of committed offsets grows, if slowly.
-//! There are no transactions and no idempotent producers, but those in logs that Kafka wrote are read at either
-//! [`IsolationLevel`]. It runs on Linux, on local file systems.
+//! There are no transactions, but those in logs that Kafka wrote are read at either [`IsolationLevel`]. It runs on Linux, on local file systems.
 //!
 //! # Features
 //!

@@ -286,7 +286,7 @@ fn a_lack_of_file_handles_passes() {
     let (disk, data) = (SimulatedDisk::new(), dir.path().join("data"));
     let broker = disk.open_broker(&data, BrokerConfig::new()).unwrap();
     broker.create_topic("t", 1, TopicConfig::new().internal_segment_bytes(500)).unwrap();
-    let producer = broker.producer(ProducerConfig::new()).unwrap();
+    let producer = broker.producer(ProducerConfig::new().retries(0)).unwrap();
     disk.fail(Fault::of(OperationKind::SyncDir).errno(EMFILE).for_ever());
     let (sent, error) = (0..100).find_map(|at| Some((at, send(&producer, Durability::Fsync).err()?))).unwrap();
     assert!(sent > 1 && matches!(error.kind(), ErrorKind::Io { .. }), "after {sent}: {error}");
@@ -308,7 +308,8 @@ fn a_close_is_as_good_as_a_sync() {
             let (disk, data) = (SimulatedDisk::new(), dir.path().join("data"));
             let broker = disk.open_broker(&data, BrokerConfig::new()).unwrap();
             broker.create_topic("t", 1, TopicConfig::new().durability(Durability::Os)).unwrap();
-            let producer = broker.producer(ProducerConfig::new().linger(Duration::from_secs(3600))).unwrap();
+            let config = ProducerConfig::new().linger(Duration::from_secs(3600)).enable_idempotence(false);
+            let producer = broker.producer(config).unwrap();
             producer.send(ProducerRecord::new("t", "v")).unwrap().detach(); // the producer still holds it
             if fails {
                 disk.fail(Fault::of(OperationKind::Sync));

@@ -5,3 +5,6 @@ pub mod durability {}
 
 #[doc = include_str!("fetch.md")]
 pub mod fetch {}
+
+#[doc = include_str!("producer.md")]
+pub mod producer {}

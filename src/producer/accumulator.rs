@@ -624,7 +624,7 @@ fn next_sequence(sequence: i32, count: i32) -> i32 {
 fn settle(shared: &Shared, batch: &SentBatch, outcome: Outcome, count: i32) {
     let errors = outcome.errors(count);
     if batch.settle(outcome) {
-        shared.stats.note_settled(batch, errors);
+        shared.stats.note_settled(|| shared.name(), batch, errors);
     }
 }
 

@@ -273,7 +273,8 @@ impl Drop for Producer {
         let queues = shared.queues.take_all();
         let left = queues.iter().filter(|queue| queue.write_all(shared).is_some()).count();
         if left > 0 {
-            tracing::warn!("a producer was dropped with records for {left} partitions that could not be written yet");
+            let name = shared.name();
+            tracing::warn!("{name} was dropped with records for {left} partitions that could not be written yet");
         }
         let error = Error::new(ErrorKind::Closed);
         queues.iter().for_each(|queue| queue.retire(shared, &error));

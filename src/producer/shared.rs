@@ -60,6 +60,14 @@ impl Shared {
         Weak::clone(&self.this)
     }
 
+    /// What it is called in the log of the process.
+    pub(super) fn name(&self) -> String {
+        match self.config.get_client_id() {
+            "" => format!("producer-{}", self.number),
+            id => id.to_owned(),
+        }
+    }
+
     pub(super) fn check_open(&self) -> Result<()> {
         self.engine.check_open()?;
         if self.closed.load(Ordering::Acquire) { Err(Error::new(ErrorKind::Closed)) } else { Ok(()) }

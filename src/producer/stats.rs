@@ -67,13 +67,13 @@ impl Counters {
     }
 
     /// So many of a batch's records failed.
-    pub(super) fn note_settled(&self, batch: &SentBatch, errors: i32) {
+    pub(super) fn note_settled(&self, name: impl FnOnce() -> String, batch: &SentBatch, errors: i32) {
         if errors > 0 {
             add(&self.errors, u64::try_from(errors).unwrap_or(0));
             if batch.acks == crate::config::Acks::None {
                 // Nobody else learns of it.
                 let reason = batch.error().map(|error| error.to_string()).unwrap_or_default();
-                tracing::warn!("{errors} records sent with acks=0 were lost: {reason}");
+                tracing::warn!("{}: {errors} records sent with acks=0 were lost: {reason}", name());
             }
         }
     }

@@ -3,7 +3,8 @@
 use crate::broker::Broker;
 use crate::error::Result;
 
-/// The work that threads do for any other broker, to be done at the moments that a test chooses.
+/// The work that threads do for any other broker, to be done at the moments that a test chooses. Nobody else does it: who
+/// waits on the same thread for a batch that is to be tried again waits for ever, unless its producer has `retries(0)`.
 ///
 /// ```
 /// use thalweg::simulation::{Background, SimulatedDisk};
