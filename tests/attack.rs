@@ -97,7 +97,7 @@ fn survives_eviction(made: Durability, altered: Option<Durability>, asked: Durab
     let disk = SimulatedDisk::new();
     let broker = disk.open_broker(&data, BrokerConfig::new().max_open_files(Some(1))).unwrap();
     broker.create_topic("t", 4, TopicConfig::new().durability(made)).unwrap();
-    let producer = broker.producer(ProducerConfig::new()).unwrap();
+    let producer = broker.producer(ProducerConfig::new().retries(0)).unwrap();
     let send = |partition, durability| {
         producer.send(ProducerRecord::new("t", "v").partition(partition).durability(durability)).unwrap()
     };
@@ -143,7 +143,7 @@ fn a_waker_can_wait_for_another_partition() {
     let disk = SimulatedDisk::new();
     let broker = disk.open_broker(dir.path().join("data"), BrokerConfig::new()).unwrap();
     broker.create_topic("t", 2, TopicConfig::new()).unwrap();
-    let producer = Arc::new(broker.producer(ProducerConfig::new()).unwrap());
+    let producer = Arc::new(broker.producer(ProducerConfig::new().retries(0)).unwrap());
     let done = Arc::new(AtomicUsize::new(0));
     let mut acks: Vec<Ack> =
         (0..2).map(|number| producer.send(ProducerRecord::new("t", "v").partition(number)).unwrap()).collect();
@@ -174,7 +174,7 @@ fn only_the_partition_fails_whose_sync_failed() {
                 let broker = disk.open_broker(&data, BrokerConfig::new()).unwrap();
                 let rolls = if kind == OperationKind::Sync { 100_000 } else { 256 };
                 broker.create_topic("t", COUNT, TopicConfig::new().internal_segment_bytes(rolls)).unwrap();
-                let linger = ProducerConfig::new().linger(Duration::ZERO);
+                let linger = ProducerConfig::new().retries(0).linger(Duration::ZERO);
                 let producer = broker.producer(linger).unwrap();
                 let send = |number: i32, value: &str| {
                     producer.send(ProducerRecord::new("t", value).partition(number)).unwrap()
@@ -216,7 +216,7 @@ fn only_the_partition_fails_whose_sync_failed() {
                 let held = broker.partition(&name(0)).unwrap().fetch(0, &FetchOptions::new());
                 let _ = broker.close();
                 let broker = disk.open_broker(&data, BrokerConfig::new()).unwrap();
-                let producer = broker.producer(ProducerConfig::new()).unwrap();
+                let producer = broker.producer(ProducerConfig::new().retries(0)).unwrap();
                 for number in 0..COUNT {
                     let sent = producer.send(ProducerRecord::new("t", "d").partition(number)).unwrap();
                     sent.wait().unwrap();
@@ -267,7 +267,7 @@ fn no_acknowledgement_lies() {
         let mut sent: Vec<BTreeMap<i64, String>> = vec![BTreeMap::new(); 2];
         for round in 0..6 {
             let open = broker.as_ref().unwrap();
-            let producer = open.producer(ProducerConfig::new()).unwrap();
+            let producer = open.producer(ProducerConfig::new().retries(0)).unwrap();
             let mut acks = Vec::new();
             for number in 0..10 {
                 let partition = random.below(2);
@@ -413,7 +413,8 @@ fn those_who_wait_are_told() {
         let small = || TopicConfig::new().internal_segment_bytes(2000);
         broker.create_topic("t", 8, small()).unwrap();
         let linger = if round % 2 == 0 { Duration::ZERO } else { Duration::from_millis(5) };
-        let producer = Mutex::new(Some(Arc::new(broker.producer(ProducerConfig::new().linger(linger)).unwrap())));
+        let producer =
+            Mutex::new(Some(Arc::new(broker.producer(ProducerConfig::new().retries(0).linger(linger)).unwrap())));
         let (acked, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         let get = || producer.lock().unwrap().clone();
         std::thread::scope(|scope| {
@@ -490,7 +491,7 @@ fn who_reads_along_never_sees_the_room() {
         let broker = Broker::open(dir.path()).unwrap();
         let config = TopicConfig::new().preallocate(preallocate).internal_segment_bytes(300_000);
         broker.create_topic("t", 1, config.max_message_bytes(250_000)).unwrap();
-        let producer = broker.producer(ProducerConfig::new().batch_size(250_000)).unwrap();
+        let producer = broker.producer(ProducerConfig::new().retries(0).batch_size(250_000)).unwrap();
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| {
@@ -541,7 +542,7 @@ fn a_strange_reserve_keeps_nobody_out() {
         if broker.topic("t").is_err() {
             broker.create_topic("t", 1, TopicConfig::new()).unwrap();
         }
-        let producer = broker.producer(ProducerConfig::new()).unwrap();
+        let producer = broker.producer(ProducerConfig::new().retries(0)).unwrap();
         producer.send(ProducerRecord::new("t", "v")).unwrap().wait().unwrap();
         broker.partition(&name(0)).unwrap().delete_records(1).unwrap();
         broker.close().unwrap();
@@ -576,7 +577,8 @@ fn a_waker_can_drop_the_broker() {
         let dir = tempfile::tempdir().unwrap();
         let broker = Broker::open(dir.path()).unwrap();
         broker.create_topic("t", 8, TopicConfig::new()).unwrap();
-        let producer = Arc::new(broker.producer(ProducerConfig::new().linger(Duration::from_secs(1))).unwrap());
+        let producer =
+            Arc::new(broker.producer(ProducerConfig::new().retries(0).linger(Duration::from_secs(1))).unwrap());
         let send = |number| producer.send(ProducerRecord::new("t", "v").partition(number)).unwrap();
         let mut acks: Vec<Ack> = (0..8).map(send).collect();
         let (ended, end) = channel();
@@ -616,7 +618,7 @@ fn a_power_cut_is_no_error_to_verify() {
     let disk = SimulatedDisk::new();
     let broker = disk.open_broker(&data, BrokerConfig::new()).unwrap();
     broker.create_topic("t", 1, TopicConfig::new().internal_segment_bytes(256)).unwrap();
-    let producer = broker.producer(ProducerConfig::new()).unwrap();
+    let producer = broker.producer(ProducerConfig::new().retries(0)).unwrap();
     for _ in 0..10 {
         producer.send(ProducerRecord::new("t", "some value").timestamp(5)).unwrap().wait().unwrap();
         Background::of(&broker).run().unwrap();
@@ -656,7 +658,7 @@ fn a_full_disk_takes_nothing_back() {
         for round in 0..6 {
             let mut full = false;
             {
-                let producer = broker.producer(ProducerConfig::new().batch_size(0)).unwrap();
+                let producer = broker.producer(ProducerConfig::new().retries(0).batch_size(0)).unwrap();
                 for number in 0..2000 {
                     let value = vec![b'x'; [100, 4000, 15_000][random.below(3)]];
                     let partition = random.below(2);
@@ -711,7 +713,7 @@ fn a_full_disk_takes_nothing_back() {
                 let _ = Background::of(&broker).run();
                 broker.create_topic("u", 1, topic(&mut random)).unwrap();
             }
-            let producer = broker.producer(ProducerConfig::new()).unwrap();
+            let producer = broker.producer(ProducerConfig::new().retries(0)).unwrap();
             for number in 0..2 {
                 let sent = producer.send(ProducerRecord::new("t", "room again").partition(number)).unwrap().wait();
                 let sent = sent.unwrap_or_else(|error| panic!("seed {seed}, round {round}, after: {error}"));
@@ -728,7 +730,7 @@ fn a_waker_can_wait_while_others_do() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::open(dir.path()).unwrap();
     broker.create_topic("t", 1, TopicConfig::new()).unwrap();
-    let producer = Arc::new(broker.producer(ProducerConfig::new().linger(Duration::ZERO)).unwrap());
+    let producer = Arc::new(broker.producer(ProducerConfig::new().retries(0).linger(Duration::ZERO)).unwrap());
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..8 {
@@ -777,7 +779,7 @@ fn a_full_disk_survives_power_cuts() {
         let (mut due, mut starts) = (vec![Vec::<(usize, i64)>::new(); 2], vec![Vec::<(usize, i64)>::new(); 2]);
         for round in 0..5 {
             {
-                let producer = broker.producer(ProducerConfig::new().batch_size(0)).unwrap();
+                let producer = broker.producer(ProducerConfig::new().retries(0).batch_size(0)).unwrap();
                 let mut refused = 0;
                 for number in 0..220u32 {
                     let mut value = vec![b'x'; [100, 700, 1800][random.below(3)]];
@@ -868,7 +870,7 @@ fn a_wish_outlives_the_promise_of_the_topic() {
         let disk = SimulatedDisk::new();
         let broker = disk.open_broker(dir.path().join("data"), BrokerConfig::new()).unwrap();
         broker.create_topic("t", 1, TopicConfig::new()).unwrap();
-        let producer = broker.producer(ProducerConfig::new().linger(Duration::ZERO)).unwrap();
+        let producer = broker.producer(ProducerConfig::new().retries(0).linger(Duration::ZERO)).unwrap();
         let record = ProducerRecord::new("t", "v").durability(Durability::Fsync);
         let mut ack = producer.send(record).unwrap();
         let mut context = Context::from_waker(Waker::noop());
@@ -892,7 +894,7 @@ fn a_wish_in_a_topic_that_is_altered_does_not_hang() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::open(dir.path()).unwrap();
     broker.create_topic("t", 2, TopicConfig::new()).unwrap();
-    let producer = broker.producer(ProducerConfig::new().linger(Duration::ZERO)).unwrap();
+    let producer = broker.producer(ProducerConfig::new().retries(0).linger(Duration::ZERO)).unwrap();
     for _ in 0..50 {
         broker.alter_topic("t", TopicConfig::new()).unwrap();
         let large = vec![7; 500_000]; // the thread is busy with it when the other one comes
@@ -912,7 +914,7 @@ fn a_record_that_asked_for_the_interval_is_synced_within_it() {
     let broker = disk.open_broker(dir.path().join("data"), BrokerConfig::new()).unwrap();
     let config = TopicConfig::new().durability(Durability::Os).flush_interval(Duration::from_secs(1));
     broker.create_topic("t", 1, config).unwrap();
-    let producer = broker.producer(ProducerConfig::new().linger(Duration::ZERO)).unwrap();
+    let producer = broker.producer(ProducerConfig::new().retries(0).linger(Duration::ZERO)).unwrap();
     let send =
         |durability| producer.send(ProducerRecord::new("t", "v").durability(durability)).unwrap().wait().unwrap();
     let promised = send(Durability::Interval).durability;
@@ -954,7 +956,7 @@ fn a_reserve_larger_than_the_disk() {
         if broker.topic("t").is_err() {
             broker.create_topic("t", 1, TopicConfig::new().internal_segment_bytes(300_000)).unwrap();
         }
-        let producer = broker.producer(ProducerConfig::new().batch_size(0)).unwrap();
+        let producer = broker.producer(ProducerConfig::new().retries(0).batch_size(0)).unwrap();
         let mut taken = 0;
         for _ in 0..600 {
             let value = vec![7; 20_000];
@@ -971,7 +973,7 @@ fn a_reserve_larger_than_the_disk() {
         let end = broker.partition(&name(0)).unwrap().high_watermark().unwrap();
         if bytes != 0 {
             broker.partition(&name(0)).unwrap().delete_records(end).unwrap();
-            let producer = broker.producer(ProducerConfig::new()).unwrap();
+            let producer = broker.producer(ProducerConfig::new().retries(0)).unwrap();
             producer.send(ProducerRecord::new("t", "room again")).unwrap().wait().unwrap();
             broker.close().unwrap();
         } else {

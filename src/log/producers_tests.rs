@@ -248,7 +248,7 @@ fn a_crash_is_not_forgotten_by_a_close_that_looked_at_no_producer() {
     let log = open(dir.path(), LeftBy::Crash);
     let offsets = fill(&log, 7);
     drop(log);
-    assert_eq!(snapshot_files(dir.path()), []);
+    assert!(snapshot_files(dir.path()).is_empty());
     open(dir.path(), LeftBy::Crash).close().unwrap();
     assert_eq!(snapshot_files(dir.path()), [0]);
     assert_remembers(&open(dir.path(), LeftBy::Close), &offsets);
@@ -271,7 +271,7 @@ fn opening_reads_no_snapshot_and_a_log_without_producers_has_none() {
     log.close().unwrap();
     drop(log);
     open_with(dir.path(), small(), LeftBy::Close).close().unwrap();
-    assert_eq!(snapshot_files(dir.path()), []);
+    assert!(snapshot_files(dir.path()).is_empty());
     let damaged = dir.path().join(snapshot_name(20));
     std::fs::write(&damaged, b"damaged").unwrap();
     let log = open_with(dir.path(), small(), LeftBy::Close);

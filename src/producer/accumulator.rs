@@ -61,7 +61,7 @@ pub(super) struct PartitionQueue {
     /// End of what was appended from here, -1 while that is nothing. Raised under `writer`.
     written: AtomicI64,
     pub(super) callbacks: Callbacks,
-    /// Batches that were settled where nobody could be told.
+    /// Batches that were settled by somebody who could tell nobody then.
     untold: Mutex<Vec<Arc<SentBatch>>>,
 }
 
@@ -312,26 +312,45 @@ impl PartitionQueue {
 
     /// Writes what is complete, on the calling thread, unless another one is at it.
     fn write_line(self: &Arc<Self>, shared: &Shared) {
-        for _ in 0..BATCHES_MAX {
-            match self.write_next(shared, self.writer.try_lock(), false) {
+        let mut written = 0;
+        loop {
+            let later = match self.write_next(shared, self.writer.try_lock(), false) {
                 Turn::Taken => return,
-                Turn::Nothing => {}
-                Turn::Settled(batch) => self.tell(&batch),
-                Turn::Blocked(at) => return self.list(&mut self.open.lock(), shared, at),
-            }
-            if !self.open.lock().has_next(shared) {
+                Turn::Nothing => None,
+                Turn::Settled(batch) => {
+                    self.tell_of(&batch);
+                    written += 1;
+                    (written == BATCHES_MAX).then(|| shared.engine.clock.instant())
+                }
+                Turn::Blocked(at) => Some(at),
+            };
+            let mut open = self.open.lock();
+            if later.is_none() && !open.has_next(shared) {
                 return;
             }
+            if let Some(at) = later {
+                self.list(&mut open, shared, at);
+                if !shared.is_ending() && open.partition.is_some() {
+                    return; // the thread that looks then is there
+                }
+            }
         }
+    }
+
+    /// Has the timer's thread write what is left.
+    fn list_if_left(self: &Arc<Self>, shared: &Shared) {
         let now = shared.engine.clock.instant();
-        self.list(&mut self.open.lock(), shared, now);
+        let mut open = self.open.lock();
+        if open.has_next(shared) {
+            self.list(&mut open, shared, now);
+        }
     }
 
     /// Writes the batch at the front of the line, if there is one and the lock could be had.
     fn write_next(&self, shared: &Shared, writer: Option<MutexGuard<'_, Writer>>, synced_by_caller: bool) -> Turn {
         let Some(mut writer) = writer else { return Turn::Taken };
         let (filling, attempts) = match writer.retrying.take() {
-            Some(retrying) if shared.engine.clock.instant() < retrying.at && !shared.is_ending() => {
+            Some(retrying) if shared.engine.clock.instant() < retrying.at && !self.is_ending(shared) => {
                 let at = retrying.at;
                 writer.retrying = Some(retrying);
                 return Turn::Blocked(at);
@@ -349,6 +368,7 @@ impl PartitionQueue {
         let attempted = self.append(shared, &mut writer, &mut filling, synced_by_caller);
         let outcome = match attempted {
             Ok(outcome) => outcome,
+            Err(error) if self.is_ending(shared) => Outcome::Whole(Err(error)),
             Err(error) => {
                 let now = shared.engine.clock.instant();
                 match shared.try_again_at(&error, attempts, (filling.batch.opened, now)) {
@@ -365,6 +385,11 @@ impl PartitionQueue {
         self.finish(shared, writer, filling, Some(outcome))
     }
 
+    /// Whether what is tried again now is tried for the last time.
+    fn is_ending(&self, shared: &Shared) -> bool {
+        shared.is_ending() || self.open.lock().partition.is_none()
+    }
+
     /// A batch leaves the queue.
     fn finish(
         &self,
@@ -374,14 +399,12 @@ impl PartitionQueue {
         outcome: Option<Outcome>,
     ) -> Turn {
         let Filling { share, batch, .. } = filling;
-        if let Some(outcome) = outcome {
-            settle(shared, &batch, outcome, share.builder.count());
-        }
+        settle(shared, &batch, outcome, share.builder.count());
         if let Some(end) = batch.end() {
             self.written.fetch_max(end, Ordering::AcqRel);
         }
+        self.open.lock().in_flight = None; // while this is the writer: the next one puts in its own
         drop(writer);
-        self.open.lock().in_flight = None;
         shared.memory.give_back(share);
         Turn::Settled(batch)
     }
@@ -480,7 +503,7 @@ impl PartitionQueue {
     }
 
     /// Tells those who wait for a batch. Their tasks may run inside this call: no lock may be held.
-    fn tell(self: &Arc<Self>, batch: &SentBatch) {
+    fn tell_of(self: &Arc<Self>, batch: &SentBatch) {
         self.callbacks.run(self);
         batch.wake();
         batch.partition.wake_waiters();
@@ -515,6 +538,18 @@ impl PartitionQueue {
         last.filter(|last| !last.is_settled())
     }
 
+    /// As [`write_all`](PartitionQueue::write_all), however many batches there are.
+    pub(super) fn write_out(self: &Arc<Self>, shared: &Shared) -> Option<Arc<SentBatch>> {
+        let last = self.write_all(shared)?;
+        while !last.is_settled()
+            && let Turn::Settled(batch) = self.write_next(shared, self.writer.try_lock(), false)
+        {
+            self.tell_of(&batch);
+        }
+        self.write_line(shared); // what came meanwhile, and found the lock taken
+        Some(last).filter(|last| !last.is_settled())
+    }
+
     /// Has what is here written by the timer's thread.
     pub(super) fn press(self: &Arc<Self>, shared: &Shared) {
         let mut open = self.open.lock();
@@ -540,9 +575,13 @@ impl PartitionQueue {
                 self.close(&mut open);
             }
         }
+        if shared.is_ending() {
+            // Nobody will be there later, so it waits for who writes now.
+            while let Turn::Settled(batch) = self.write_next(shared, Some(self.writer.lock()), false) {
+                self.tell_of(&batch);
+            }
+        }
         self.write_line(shared);
-        let untold = std::mem::take(&mut *self.untold.lock());
-        untold.iter().for_each(|batch| self.tell(batch));
         let mut open = self.open.lock();
         if let Some(at) = open.filling.as_ref().map(|filling| filling.due) {
             self.list(&mut open, shared, at);
@@ -568,36 +607,39 @@ impl PartitionQueue {
         for batch in over {
             let error = Error::new(ErrorKind::Timeout { what: DELIVERY.to_owned() }).in_partition(&self.name);
             if batch.settle(Outcome::Whole(Err(error))) {
-                self.tell(&batch);
+                self.tell_of(&batch);
             }
         }
         is_left
     }
 
-    /// Takes nothing any more. What is not written fails with `error`, but for what the writer has in hand.
+    /// Takes nothing any more. What is not written fails with `error`, but for what a writer has in hand: that is written, or
+    /// fails, for good.
     pub(super) fn retire(self: &Arc<Self>, shared: &Shared, error: &Error) {
         let mut failed = Vec::new();
+        let mut settled = Vec::new();
         {
-            // A writer that is stuck keeps what it has in hand.
             let mut writer = self.writer.try_lock();
             let retrying = writer.as_mut().and_then(|writer| writer.retrying.take()).map(|retrying| retrying.filling);
             let mut open = self.open.lock();
             self.close(&mut open);
             open.partition = None;
+            if retrying.is_some() {
+                open.in_flight = None;
+            }
             failed.extend(retrying);
             failed.extend(std::mem::take(&mut open.line));
             self.queued_bytes.store(0, Ordering::Relaxed);
-            if writer.is_none() {
-                let error = error.clone();
-                open.in_flight.iter().for_each(|batch| _ = batch.settle(Outcome::Whole(Err(error.clone()))));
-            }
         }
         for Filling { share, batch, .. } in failed {
             let outcome = Outcome::Whole(Err(error.clone().in_partition(&self.name)));
-            settle(shared, &batch, outcome, share.builder.count());
+            settle(shared, &batch, Some(outcome), share.builder.count());
             shared.memory.give_back(share);
-            self.tell(&batch);
+            settled.push(batch);
         }
+        // Nobody comes for those later: the timer knows the producer no more.
+        settled.append(&mut self.untold.lock());
+        settled.iter().for_each(|batch| self.tell_of(batch));
         self.callbacks.run(self);
     }
 }
@@ -620,12 +662,12 @@ fn next_sequence(sequence: i32, count: i32) -> i32 {
     ((i64::from(sequence) + i64::from(count)) & i64::from(i32::MAX)) as i32
 }
 
-/// Sets the outcome of a batch of `count` records.
-fn settle(shared: &Shared, batch: &SentBatch, outcome: Outcome, count: i32) {
-    let errors = outcome.errors(count);
-    if batch.settle(outcome) {
-        shared.stats.note_settled(|| shared.name(), batch, errors);
+/// Sets the outcome of a batch of `count` records, unless it has one, and counts what failed of it.
+fn settle(shared: &Shared, batch: &SentBatch, outcome: Option<Outcome>, count: i32) {
+    if let Some(outcome) = outcome {
+        batch.settle(outcome);
     }
+    shared.stats.note_settled(|| shared.name(), batch, batch.error_count(count));
 }
 
 fn is_too_large(error: &Error) -> bool {
@@ -633,22 +675,41 @@ fn is_too_large(error: &Error) -> bool {
 }
 
 impl OpenBatches for PartitionQueue {
-    /// Those who wait are not told here: whoever syncs has not let go of its turn.
-    fn write(&self) {
-        let Some(shared) = self.shared.upgrade() else { return };
-        let mut open = self.open.lock();
-        self.close(&mut open);
-        drop(open);
-        while let Turn::Settled(batch) = self.write_next(&shared, Some(self.writer.lock()), true) {
-            let mut untold = self.untold.lock();
-            if !batch.is_waited_for() && self.callbacks.is_empty() {
-                continue;
-            }
-            untold.push(batch);
-            drop(untold);
-            if let Some(this) = self.this.upgrade() {
-                this.list(&mut self.open.lock(), &shared, shared.engine.clock.instant());
+    fn write(&self) -> bool {
+        let (Some(shared), Some(this)) = (self.shared.upgrade(), self.this.upgrade()) else { return false };
+        let end = {
+            let mut open = self.open.lock();
+            self.close(&mut open);
+            open.next_number
+        };
+        let mut is_awaited = false;
+        loop {
+            match self.write_next(&shared, Some(self.writer.lock()), true) {
+                Turn::Settled(batch) => {
+                    let is_last = end <= batch.number + 1;
+                    if batch.is_waited_for() || !self.callbacks.is_empty() {
+                        self.untold.lock().push(batch);
+                        is_awaited = true;
+                    }
+                    if is_last && !self.is_ending(&shared) {
+                        break;
+                    }
+                }
+                Turn::Blocked(_) if self.is_ending(&shared) => {} // it is tried at once, for the last time
+                Turn::Blocked(at) => {
+                    this.list(&mut self.open.lock(), &shared, at);
+                    return is_awaited;
+                }
+                Turn::Nothing | Turn::Taken => break,
             }
         }
+        this.list_if_left(&shared); // who found the lock taken relies on it
+        is_awaited
+    }
+
+    fn tell(&self) {
+        let Some(this) = self.this.upgrade() else { return };
+        let untold = std::mem::take(&mut *self.untold.lock());
+        untold.iter().for_each(|batch| this.tell_of(batch));
     }
 }

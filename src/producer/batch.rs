@@ -36,7 +36,7 @@ pub(super) enum Outcome {
 
 impl Outcome {
     /// How many of the batch's `count` records failed.
-    pub(super) fn errors(&self, count: i32) -> i32 {
+    fn errors(&self, count: i32) -> i32 {
         match self {
             Outcome::Whole(appended) => {
                 if appended.is_ok() {
@@ -108,6 +108,11 @@ impl SentBatch {
             Outcome::Whole(appended) => appended.as_ref().err(),
             Outcome::Split(pieces) => pieces.iter().find_map(|(_, appended)| appended.as_ref().err()),
         }
+    }
+
+    /// How many of its `count` records failed.
+    pub(super) fn error_count(&self, count: i32) -> i32 {
+        self.outcome.get().map_or(0, |outcome| outcome.errors(count))
     }
 
     /// The end of what was appended of the batch, if anything was.

@@ -100,7 +100,10 @@ impl Callbacks {
                 true
             }
             Poll::Pending => {
-                insert(&mut self.line.lock(), first);
+                // Where it was: in front of others of its record, as an interceptor's is.
+                let mut line = self.line.lock();
+                let at = line.partition_point(|other| other.place < first.place);
+                line.insert(at, first);
                 false
             }
         }

@@ -85,7 +85,7 @@ impl Memory {
         if !state.queue.is_empty() || !state.take(bytes) {
             return None;
         }
-        let builder = state.builder();
+        let builder = state.builder(bytes);
         drop(state);
         Some(Share::new(builder, bytes))
     }
@@ -116,6 +116,11 @@ impl Memory {
         }
         drop(state);
         wake(granted);
+    }
+
+    /// Has everybody who waits look whether they still want to.
+    pub(super) fn wake_all(&self) {
+        wake(self.state.lock().queue.iter().cloned().collect());
     }
 
     /// Gives back `bytes` of an open share that turned out not to be needed.
@@ -168,14 +173,15 @@ impl State {
         true
     }
 
-    /// A builder with memory, if there is one. What is kept beside stays within what no batch has.
-    fn builder(&mut self) -> BatchBuilder {
+    /// A builder for `bytes`, with memory, if there is one. What is kept beside stays within what no batch has.
+    fn builder(&mut self, bytes: usize) -> BatchBuilder {
         let builder = self.spare.pop();
         self.spare_bytes -= builder.as_ref().map_or(0, BatchBuilder::capacity);
         while self.available < self.spare_bytes {
             self.spare_bytes -= self.spare.pop().map_or(self.spare_bytes, |builder| builder.capacity());
         }
-        builder.unwrap_or_else(BatchBuilder::new)
+        // A larger one would be more than the batch counts for.
+        builder.filter(|builder| builder.capacity() <= BatchBuilder::reserved(bytes)).unwrap_or_else(BatchBuilder::new)
     }
 }
 
@@ -198,20 +204,22 @@ impl MemoryWait<'_> {
 
     /// What was waited for, if it has come.
     pub(super) fn take(&self) -> Option<Share> {
-        if !self.request.granted.swap(false, Ordering::AcqRel) {
+        let granted = &self.request.granted;
+        // Written only once it is set: a model checker takes the store that sets it for one that a failed swap may hide.
+        if !granted.load(Ordering::Acquire) || !granted.swap(false, Ordering::AcqRel) {
             return None;
         }
-        let builder = self.memory.state.lock().builder();
+        let builder = self.memory.state.lock().builder(self.request.bytes);
         Some(Share::new(builder, self.request.bytes))
     }
 
-    /// Blocks until it has come, or until `deadline`.
-    pub(super) fn block(&self, deadline: Option<Instant>) -> Option<Share> {
+    /// Blocks until it has come, or until `deadline`, or until somebody [wakes](Memory::wake_all) it and it `is_over`.
+    pub(super) fn block(&self, deadline: Option<Instant>, is_over: impl Fn() -> bool) -> Option<Share> {
         loop {
             if let Some(share) = self.take() {
                 return Some(share);
             }
-            if !self.request.waiter.wait_until(deadline) {
+            if is_over() || !self.request.waiter.wait_until(deadline) {
                 return self.take();
             }
         }

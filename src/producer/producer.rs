@@ -132,7 +132,6 @@ impl Producer {
     /// # Errors
     ///
     /// The record, with [`BufferExhausted`](ErrorKind::BufferExhausted) or an error of [`send`](Producer::send).
-    #[expect(clippy::result_large_err, reason = "the record comes back in it, which is what the caller asks for")]
     pub fn try_send<'a>(&self, record: ProducerRecord<'a>) -> std::result::Result<Ack, TrySendError<'a>> {
         let shared = &*self.shared;
         let taken = match shared.check_open() {
@@ -248,10 +247,9 @@ impl Producer {
         shared.engine.topics.waiters().wake_all(); // those who wait for a topic
         let timeout = if is_in_callback() { Some(Duration::ZERO) } else { timeout };
         let deadline = timeout.and_then(|timeout| shared.engine.clock.instant().checked_add(timeout));
-        let queues = shared.queues.take_all();
-        let flushed = if is_in_callback() { Ok(true) } else { shared.flush(&queues, deadline) };
-        let error = Error::new(ErrorKind::Closed);
-        queues.iter().for_each(|queue| queue.retire(shared, &error));
+        // While it waits they are known to the timer, and to a broker that is closed meanwhile.
+        let flushed = if is_in_callback() { Ok(true) } else { shared.flush(&shared.queues.all(), deadline) };
+        shared.retire_all();
         match flushed {
             Ok(true) => Ok(()),
             Ok(false) => {
@@ -270,16 +268,20 @@ impl Drop for Producer {
             return;
         }
         shared.engine.topics.waiters().wake_all();
-        let queues = shared.queues.take_all();
-        let left = queues.iter().filter(|queue| queue.write_all(shared).is_some()).count();
+        let max = if is_in_callback() { Duration::ZERO } else { DROP_MAX };
+        let left: Vec<_> = shared.queues.all().iter().filter_map(|queue| queue.write_out(shared)).collect();
+        let deadline = shared.engine.clock.instant().checked_add(max);
+        let left = left.iter().filter(|batch| !batch.wait_settled(deadline)).count();
         if left > 0 {
             let name = shared.name();
             tracing::warn!("{name} was dropped with records for {left} partitions that could not be written yet");
         }
-        let error = Error::new(ErrorKind::Closed);
-        queues.iter().for_each(|queue| queue.retire(shared, &error));
+        shared.retire_all();
     }
 }
+
+/// Time for which a producer that is dropped waits for others who write its batches, or for the next attempt.
+const DROP_MAX: Duration = Duration::from_millis(500);
 
 /// Why a record is in no batch.
 pub(super) enum Unsent {
@@ -336,16 +338,16 @@ impl Shared {
         let mut attempt = Attempt::new(record, self.begin(record)?);
         match self.place(&mut attempt) {
             Ok(batch) => Ok(attempt.ack(batch)),
-            Err(unsent) => self.acknowledge(self.send_later(attempt, unsent)),
+            Err(unsent) => self.acknowledge(self.send_later(attempt, *unsent)),
         }
     }
 
     #[cold]
-    fn send_later(&self, mut attempt: Attempt<'_, '_>, mut unsent: Box<Unsent>) -> Result<Ack> {
+    fn send_later(&self, mut attempt: Attempt<'_, '_>, mut unsent: Unsent) -> Result<Ack> {
         let deadline = self.deadline();
         let outcome = loop {
             self.take_back(&mut attempt);
-            let need = match *unsent {
+            let need = match unsent {
                 Unsent::Refused(error) => break Err(error),
                 Unsent::Waits(need) => need,
             };
@@ -355,7 +357,7 @@ impl Shared {
             }
             match self.place(&mut attempt) {
                 Ok(batch) => break Ok(attempt.ack(batch)),
-                Err(other) => unsent = other,
+                Err(other) => unsent = *other,
             }
         };
         self.take_back(&mut attempt);
@@ -531,10 +533,23 @@ impl Shared {
         let began = self.engine.clock.instant();
         let wait = self.memory.wait(bytes);
         self.write_all();
-        let share = wait.block(deadline);
+        let share = wait.block(deadline, || self.check_open().is_err());
         self.stats.note_memory_wait(self.engine.clock.instant().saturating_duration_since(began));
-        self.check_open()?;
-        share.ok_or_else(|| self.memory.exhausted(bytes))
+        match (self.check_open(), share) {
+            (Ok(()), Some(share)) => Ok(share),
+            (Ok(()), None) => Err(self.memory.exhausted(bytes)),
+            (Err(closed), share) => {
+                share.into_iter().for_each(|share| self.memory.give_back(share)); // others wait for it
+                Err(closed)
+            }
+        }
+    }
+
+    /// Takes nothing any more, in no partition. What is not written fails.
+    fn retire_all(&self) {
+        let error = Error::new(ErrorKind::Closed);
+        self.queues.take_all().iter().for_each(|queue| queue.retire(self, &error));
+        self.memory.wake_all(); // nobody may give it back
     }
 
     /// Writes what is in memory, as far as nobody else is at it.
@@ -573,18 +588,25 @@ impl Shared {
     /// Has everything in `queues` written and made as durable as it is to be. Returns whether all was settled by `deadline`.
     fn flush(&self, queues: &[Arc<PartitionQueue>], deadline: Option<Instant>) -> Result<bool> {
         let began = self.engine.clock.instant();
-        let left: Vec<_> = queues.iter().filter_map(|queue| queue.write_all(self)).collect();
+        let left: Vec<_> = queues.iter().filter_map(|queue| queue.write_out(self)).collect();
         let settled = left.iter().map(|batch| batch.wait_settled(deadline)).fold(true, |all, one| all & one);
         let mut targets = Vec::new();
         let mut outcome = Ok(());
-        for (partition, end) in queues.iter().filter_map(|queue| queue.written()) {
+        let written = queues.iter().filter_map(|queue| queue.written());
+        for (partition, end) in written.filter(|(partition, _)| partition.check_exists().is_ok()) {
             match partition.keeps_promises(end) {
                 Ok(true) => {}
                 Ok(false) => targets.push((partition, end)),
                 Err(error) => outcome = outcome.and(Err(error)),
             }
         }
-        let synced = self.engine.topics.flusher().committer.sync_to(&targets);
+        let mut synced = self.engine.topics.flusher().committer.sync_to(&targets);
+        // What was deleted meanwhile need not be durable.
+        synced.iter_mut().zip(&targets).for_each(|(synced, (partition, _))| {
+            if partition.check_exists().is_err() {
+                *synced = Ok(());
+            }
+        });
         queues.iter().for_each(|queue| queue.callbacks.run(queue));
         self.stats.note_flush(self.engine.clock.instant().saturating_duration_since(began));
         synced.into_iter().fold(outcome, Result::and).map(|()| settled)

@@ -186,6 +186,7 @@ impl Future for SendFuture<'_> {
         let this = self.get_mut();
         match this.attempt(context) {
             Some(outcome) => {
+                this.forget(); // also if nobody drops this soon: others wait behind it
                 let sent = this.shared.acknowledge(outcome);
                 Poll::Ready(match this.owned.take() {
                     Some(owned) => this.shared.intercept(owned, sent),

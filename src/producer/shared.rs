@@ -138,6 +138,7 @@ impl Task for Shared {
         self.queues.drop_deleted(self);
         if self.is_ending() {
             self.queues.all().iter().for_each(|queue| queue.run_due(self, now));
+            self.memory.wake_all(); // nobody may give it back
             return None;
         }
         while let Some(queue) = self.dues.take(now) {

@@ -130,8 +130,12 @@ impl BatchBuilder {
 
     /// Allocates what a batch of `capacity` bytes takes, so that filling it up to there does not.
     pub(crate) fn reserve(&mut self, capacity: usize) {
-        let room = capacity + Draft::ROOM;
-        self.plain.reserve_exact(room.saturating_sub(self.plain.len()));
+        self.plain.reserve_exact(BatchBuilder::reserved(capacity).saturating_sub(self.plain.len()));
+    }
+
+    /// Bytes that [`reserve`](BatchBuilder::reserve) leads to.
+    pub(crate) fn reserved(capacity: usize) -> usize {
+        capacity.saturating_add(Draft::ROOM)
     }
 
     /// The memory of the next `len` bytes, as far as there is any.

@@ -39,7 +39,7 @@ mod background;
 use std::path::Path;
 
 pub use crate::sys::{
-    Cut, Fault, Operation, OperationKind, SimulatedClock, SimulatedDisk, Survival, Survived, SyncPoint,
+    Cut, Fault, Held, Operation, OperationKind, SimulatedClock, SimulatedDisk, Survival, Survived, SyncPoint,
 };
 pub use background::Background;
 

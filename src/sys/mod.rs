@@ -65,7 +65,7 @@ pub(crate) use lock::{DirectoryLock, LockFailure};
 pub(crate) use prefetch::{prefetch, prefetch_room};
 pub(crate) use reserve::{RESERVE_FILE, Reserve, is_full};
 #[cfg(feature = "simulation")]
-pub use simulated::{Cut, Fault, Operation, OperationKind, SimulatedClock, SimulatedDisk, Survival, Survived};
+pub use simulated::{Cut, Fault, Held, Operation, OperationKind, SimulatedClock, SimulatedDisk, Survival, Survived};
 pub use sync_many::SyncMethod;
 #[cfg(not(feature = "simulation"))]
 pub(crate) use sync_point::SyncPoint;

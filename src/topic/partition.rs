@@ -37,6 +37,10 @@ pub struct Partition {
     seal_requested: AtomicBool,
     /// What is to be written before the next sync begins: open batches whose records somebody waits for.
     queued: Mutex<Vec<Weak<dyn OpenBatches>>>,
+    /// What was written before a sync and is to be told when whoever synced has let go of its turn.
+    untold: Mutex<Vec<Arc<dyn OpenBatches>>>,
+    /// Whether there is something in `untold`. Set under its lock; a stale value is as if the reader had come earlier.
+    has_untold: AtomicBool,
     /// End of the records that were sent with the wish to be synced, whatever the topic promises. Raised by appends.
     sync_wanted: AtomicI64,
     /// Whether the topic was deleted. Set once, before the directory goes: what was read while it was not set was read
@@ -48,8 +52,12 @@ pub struct Partition {
 
 /// Batches that are not written yet, of a producer for a partition.
 pub(crate) trait OpenBatches: std::fmt::Debug + Send + Sync {
-    /// Writes them. Whoever calls this sees to the sync and wakes those who wait.
-    fn write(&self);
+    /// Writes them. Whoever calls this sees to the sync and wakes those who wait. Returns whether somebody waits who is to be
+    /// [told](OpenBatches::tell) that they were written: not now, while whoever syncs has its turn.
+    fn write(&self) -> bool;
+
+    /// Tells those who wait that they were written. The caller holds no lock: tasks may run inside this call.
+    fn tell(&self);
 }
 
 impl Partition {
@@ -71,6 +79,8 @@ impl Partition {
             flush_later: AtomicBool::new(false),
             seal_requested: AtomicBool::new(false),
             queued: Mutex::default(),
+            untold: Mutex::default(),
+            has_untold: AtomicBool::new(false),
             sync_wanted: AtomicI64::new(0),
             deleted: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -264,6 +274,7 @@ impl Partition {
 
     /// Has everybody who waits look again. Their tasks may run inside this call: no lock may be held.
     pub(crate) fn wake_all(&self) {
+        self.tell_written();
         self.waiters.wake_all();
         self.fetches.wake_all();
     }
@@ -313,6 +324,7 @@ impl Partition {
     /// Wakes those who wait for what is visible by now. Their tasks may run inside this call: no lock may be held.
     pub(crate) fn wake_waiters(&self) {
         let Ok(log) = &self.log else { return };
+        self.tell_written();
         if self.is_idle() {
             return;
         }
@@ -346,7 +358,7 @@ impl Partition {
 
     /// As [`after_sync`](Partition::after_sync), for a thread that must not be kept: another one wakes those who wait.
     pub(super) fn wake_in_background(self: &Arc<Self>, outcome: Result<()>) {
-        if outcome.is_err() || !self.is_idle() {
+        if outcome.is_err() || !self.is_idle() || self.has_untold.load(Ordering::Acquire) {
             self.request_flush(Flush::Now, Duration::ZERO);
         }
     }
@@ -354,7 +366,24 @@ impl Partition {
     /// Writes the batches that wait for a sync.
     pub(super) fn write_queued(&self) {
         let queued = std::mem::take(&mut *self.queued.lock());
-        queued.iter().filter_map(Weak::upgrade).for_each(|batches| batches.write());
+        let mut written: Vec<_> = queued.iter().filter_map(Weak::upgrade).filter(|batches| batches.write()).collect();
+        if !written.is_empty() {
+            let mut untold = self.untold.lock();
+            untold.append(&mut written);
+            self.has_untold.store(true, Ordering::Release);
+        }
+    }
+
+    /// Tells those who wait for batches that were written before a sync. No lock may be held.
+    fn tell_written(&self) {
+        if self.has_untold.load(Ordering::Acquire) {
+            let untold = {
+                let mut untold = self.untold.lock();
+                self.has_untold.store(false, Ordering::Release);
+                std::mem::take(&mut *untold)
+            };
+            untold.iter().for_each(|batches| batches.tell());
+        }
     }
 
     /// Returns once every record below `target` is durable and visible. The caller holds no lock. What could not be synced
@@ -521,9 +550,11 @@ mod tests {
     struct Panicking;
 
     impl OpenBatches for Panicking {
-        fn write(&self) {
+        fn write(&self) -> bool {
             panic!("the panic of this test");
         }
+
+        fn tell(&self) {}
     }
 
     /// Two durable partitions with a record each that is not synced yet, and somebody who waits for it.

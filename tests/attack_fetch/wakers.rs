@@ -56,7 +56,7 @@ fn poll<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
 }
 
 fn send(broker: &Broker, partition: i32) {
-    let producer = broker.producer(ProducerConfig::new()).unwrap();
+    let producer = broker.producer(ProducerConfig::new().max_block(Duration::ZERO)).unwrap();
     producer.send(ProducerRecord::new("t", "value").partition(partition)).unwrap().wait().unwrap();
 }
 
@@ -131,7 +131,7 @@ fn once(act: &'static str, place: &'static str) {
         let (_dir, broker, partitions) = open(2);
         let fetcher = Fetcher::new(wait(1000));
         let interrupts = fetcher.waker();
-        let producer = broker.producer(ProducerConfig::new()).unwrap();
+        let producer = broker.producer(ProducerConfig::new().max_block(Duration::ZERO)).unwrap();
         let broker = Arc::new(Mutex::new(Some(Arc::new(broker))));
         let (slot, other): (Slot, Slot) = (Arc::default(), Arc::default());
         let (told, is_told) = channel();
@@ -180,7 +180,7 @@ fn once(act: &'static str, place: &'static str) {
         match place {
             "append" => {
                 let handle = handle.unwrap();
-                let another = handle.producer(ProducerConfig::new()).unwrap();
+                let another = handle.producer(ProducerConfig::new().max_block(Duration::ZERO)).unwrap();
                 let ack = another.send(ProducerRecord::new("t", "value").partition(0)).unwrap();
                 drop(handle); // the waker may have the last one
                 _ = ack.wait(); // the topic may be gone by now
@@ -189,7 +189,7 @@ fn once(act: &'static str, place: &'static str) {
             "delete" => handle.unwrap().delete_topic("t").unwrap(),
             "delete records" => {
                 let handle = handle.unwrap();
-                let another = handle.producer(ProducerConfig::new()).unwrap();
+                let another = handle.producer(ProducerConfig::new().max_block(Duration::ZERO)).unwrap();
                 _ = another.send(ProducerRecord::new("t", "value").partition(0)).unwrap().wait();
                 drop(handle);
                 _ = partitions[0].delete_records(1);

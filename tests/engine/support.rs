@@ -9,12 +9,14 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use thalweg::simulation::{Background, SimulatedDisk};
+use thalweg::simulation::{Background, Held, SimulatedDisk};
 use thalweg::{
     AutoOffsetReset, Broker, BrokerConfig, Consumer, ConsumerConfig, Durability, Error, ErrorKind, Offset, Producer,
     ProducerConfig,
 };
-use thalweg::{Partition, ProducerRecord, ReadMode, ReadOnlyBroker, Result, TopicConfig, TopicPartition};
+use thalweg::{
+    Partition, ProducerRecord, ReadMode, ReadOnlyBroker, RecordMetadata, Result, TopicConfig, TopicPartition,
+};
 
 use crate::READ_MODE;
 
@@ -257,4 +259,58 @@ pub(crate) fn parked(
     assert!(wakes.poll(&mut future).is_pending(), "it is to wait");
     assert_eq!(wakes.count(), 0);
     (future, wakes)
+}
+
+/// Longer than any test takes, also by a simulated clock, which lies far in the past: who waits as long is woken or hangs.
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(1000 * 365 * 86_400);
+
+/// Longer than any test takes by the real clock.
+pub(crate) const HOUR: Duration = Duration::from_hours(1);
+
+/// A value whose record, without key and headers, takes exactly `size` bytes as a batch of its own.
+pub(crate) fn value_of(size: usize) -> Vec<u8> {
+    const HEADER: usize = 61;
+    const FRAME: usize = 9; // as in `send_batch`
+    vec![7; size - HEADER - FRAME]
+}
+
+/// Waits for what another thread is about to do.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..50_000_000 {
+        if is_so() {
+            return;
+        }
+        thread::yield_now();
+    }
+    panic!("never came: {what}");
+}
+
+/// No batch has memory any more. Who has just been acknowledged may be a moment ahead of whoever wrote the batch.
+#[track_caller]
+pub(crate) fn assert_memory_is_back(producer: &Producer) {
+    eventually("all of buffer.memory", || {
+        let stats = producer.stats();
+        stats.buffer_available_bytes == stats.buffer_total_bytes
+    });
+}
+
+/// Bytes of `buffer.memory` that batches have.
+pub(crate) fn taken(producer: &Producer) -> u64 {
+    let stats = producer.stats();
+    stats.buffer_total_bytes - stats.buffer_available_bytes
+}
+
+/// Has a record for `t-0` written by a thread of its own, on a disk that holds all writes until the hold is dropped: who
+/// sends to this partition meanwhile leaves its batches to that thread.
+pub(crate) fn stall<'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    disk: &SimulatedDisk,
+    producer: &'scope Producer,
+    value: Vec<u8>,
+) -> (Held, thread::ScopedJoinHandle<'scope, Result<RecordMetadata>>) {
+    let held = disk.hold_writes();
+    let writer = scope.spawn(move || producer.send(ProducerRecord::new("t", &value).partition(0))?.wait());
+    held.wait_for(1);
+    (held, writer)
 }

@@ -46,6 +46,20 @@ mod open;
 mod preallocate;
 #[path = "../engine/produce.rs"]
 mod produce;
+#[path = "../engine/producer_acks.rs"]
+mod producer_acks;
+#[path = "../engine/producer_callbacks.rs"]
+mod producer_callbacks;
+#[path = "../engine/producer_ends.rs"]
+mod producer_ends;
+#[path = "../engine/producer_limits.rs"]
+mod producer_limits;
+#[path = "../engine/producer_memory.rs"]
+mod producer_memory;
+#[path = "../engine/producer_partitions.rs"]
+mod producer_partitions;
+#[path = "../engine/producer_retries.rs"]
+mod producer_retries;
 #[path = "../engine/read_mode.rs"]
 mod read_mode;
 #[path = "../engine/read_only.rs"]

@@ -8,9 +8,17 @@
 
 #[path = "../../src/segment/end.rs"]
 mod end;
+mod error;
+mod hand_over;
+#[expect(dead_code, reason = "what the producer uses and no scenario does")]
+#[path = "../../src/producer/memory.rs"]
+mod memory;
+mod memory_waits;
 mod parts;
 mod published;
+mod record;
 mod sync;
+mod topic;
 mod types;
 #[expect(dead_code, reason = "what the broker uses and no scenario does")]
 #[path = "../../src/topic/waiters.rs"]

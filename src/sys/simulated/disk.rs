@@ -9,6 +9,7 @@ use super::clock::SimulatedClock;
 use super::cut::{Cut, Survived};
 use super::fault::{Fault, OperationKind};
 use super::file::SimulatedFile;
+use super::hold::{Gate, Held};
 use super::state::State;
 use crate::sync::{Arc, Mutex};
 use crate::sys::{Disk, DiskEntry, DiskFile, OpenMode, RealDisk, SyncPoint};
@@ -22,6 +23,8 @@ use crate::sys::{Disk, DiskEntry, DiskFile, OpenMode, RealDisk, SyncPoint};
 pub struct SimulatedDisk {
     pub(super) state: Arc<Mutex<State>>,
     clock: SimulatedClock,
+    pub(super) writes: Arc<Gate>,
+    pub(super) syncs: Arc<Gate>,
 }
 
 impl Default for SimulatedDisk {
@@ -33,7 +36,8 @@ impl Default for SimulatedDisk {
 impl SimulatedDisk {
     /// A disk on which everything that is there is durable.
     pub fn new() -> Self {
-        SimulatedDisk { state: Arc::new(Mutex::new(State::new())), clock: SimulatedClock::new() }
+        let (writes, syncs) = (Arc::default(), Arc::default());
+        SimulatedDisk { state: Arc::new(Mutex::new(State::new())), clock: SimulatedClock::new(), writes, syncs }
     }
 
     /// The clock of the brokers that are opened on it.
@@ -64,6 +68,38 @@ impl SimulatedDisk {
     /// Takes back all faults that have not happened yet.
     pub fn heal(&self) {
         self.state.lock().faults.clear();
+    }
+
+    /// Has every write wait until what this returns is dropped: a disk that stalls.
+    ///
+    /// ```
+    /// use thalweg::simulation::SimulatedDisk;
+    /// use thalweg::{BrokerConfig, Durability, ProducerConfig, ProducerRecord, TopicConfig};
+    ///
+    /// # fn main() -> thalweg::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let disk = SimulatedDisk::new();
+    /// let broker = disk.open_broker(dir.path(), BrokerConfig::new())?;
+    /// broker.create_topic("t", 1, TopicConfig::new().durability(Durability::Os))?;
+    /// let producer = broker.producer(ProducerConfig::new())?;
+    /// let ack = producer.send(ProducerRecord::new("t", "v"))?;
+    /// let held = disk.hold_writes();
+    /// std::thread::scope(|scope| {
+    ///     let waits = scope.spawn(|| ack.wait());
+    ///     held.wait_for(1);
+    ///     drop(held);
+    ///     assert_eq!(waits.join().unwrap().unwrap().offset, 0);
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn hold_writes(&self) -> Held {
+        self.writes.hold()
+    }
+
+    /// As [`hold_writes`](SimulatedDisk::hold_writes), with syncs of files.
+    pub fn hold_syncs(&self) -> Held {
+        self.syncs.hold()
     }
 
     /// The system fails to write back what was written to a file, before anybody asks for it: the next sync of all who have

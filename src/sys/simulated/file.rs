@@ -8,6 +8,7 @@ use super::change::{Change, Inode, Operation};
 use super::clock::SimulatedClock;
 use super::disk::SimulatedDisk;
 use super::fault::OperationKind;
+use super::hold::Gate;
 use super::state::State;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use crate::sys::{DiskFile, SyncPoint};
@@ -23,6 +24,8 @@ pub(super) struct SimulatedFile {
     file: Arc<dyn DiskFile>,
     /// The failures to write back that it was told of.
     errors_seen: AtomicU64,
+    writes: Arc<Gate>,
+    syncs: Arc<Gate>,
 }
 
 const EIO: i32 = 5;
@@ -47,6 +50,8 @@ impl SimulatedFile {
             path: path.to_owned(),
             file,
             errors_seen: AtomicU64::new(errors_seen),
+            writes: Arc::clone(&disk.writes),
+            syncs: Arc::clone(&disk.syncs),
         }
     }
 
@@ -102,6 +107,7 @@ impl DiskFile for SimulatedFile {
     }
 
     fn write_at(&self, bytes: &[u8], pos: u64) -> io::Result<()> {
+        self.writes.pass();
         let mut state = self.state.lock();
         match state.meet(OperationKind::Write) {
             Ok(()) => self.write(&mut state, bytes, pos),
@@ -114,6 +120,7 @@ impl DiskFile for SimulatedFile {
     }
 
     fn sync(&self, point: SyncPoint) -> io::Result<()> {
+        self.syncs.pass();
         let mut state = self.state.lock();
         let is_done = state.count(point);
         let inode = self.inode;

@@ -19,6 +19,7 @@ mod device;
 mod disk;
 mod fault;
 mod file;
+mod hold;
 mod random;
 mod state;
 #[cfg(test)]
@@ -29,3 +30,4 @@ pub use clock::SimulatedClock;
 pub use cut::{Cut, Survival, Survived};
 pub use disk::SimulatedDisk;
 pub use fault::{Fault, OperationKind};
+pub use hold::Held;

@@ -113,7 +113,11 @@ impl Run {
         let broker = self.disk.open_broker(self.directory.dir(), config).unwrap();
         let recovery = broker.recovery();
         assert!(recovery.failed.is_empty() && recovery.cut_bytes() == 0, "{recovery}");
-        let producer = |linger| broker.producer(ProducerConfig::new().linger(linger).batch_size(TOGETHER_MAX)).unwrap();
+        let producer = |linger| {
+            broker
+                .producer(ProducerConfig::new().enable_idempotence(false).linger(linger).batch_size(TOGETHER_MAX))
+                .unwrap()
+        };
         self.producers = Some([producer(Duration::ZERO), producer(Duration::from_secs(3600))]);
         self.broker = Some(broker);
     }
