@@ -327,3 +327,94 @@ fn serializing_allocates_nothing() {
     assert_eq!(in_types, in_bytes);
     assert!(in_types.times < 100, "{in_types:?} for a thousand records");
 }
+
+/// Records sent and waited for in the tests below.
+const SENT: usize = 100_000;
+
+/// A producer's allocations are those of its batches: so many for each, once its memory is there.
+const PER_BATCH: usize = 4;
+
+/// A broker with topic `t` in mode `os`.
+fn broker() -> (tempfile::TempDir, Broker) {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::open(dir.path()).unwrap();
+    broker.create_topic("t", 1, TopicConfig::new().durability(Durability::Os)).unwrap();
+    (dir, broker)
+}
+
+#[test]
+fn sending_allocates_for_batches_and_not_for_records() {
+    for batch_size in [16 << 10, 1 << 20] {
+        let (_dir, broker) = broker();
+        // No lingering: the thread of the timer would write some of the batches.
+        let config = ProducerConfig::new().batch_size(batch_size).linger(Duration::from_hours(1));
+        let producer = broker.producer(config).unwrap();
+        let send =
+            || (0..SENT).for_each(|_| producer.send(ProducerRecord::new("t", &VALUE).key("key")).unwrap().detach());
+        send();
+        producer.flush().unwrap();
+        let before = producer.stats();
+        let allocated = allocated_by(send);
+        let stats = producer.stats();
+        let batches = SENT * (VALUE.len() + 3) / batch_size + 2;
+        assert!(stats.record_send_total - before.record_send_total > SENT as u64 * 8 / 10);
+        assert!(
+            allocated.times <= PER_BATCH * batches * 11 / 10,
+            "{allocated:?} for about {batches} batches of {SENT} records"
+        );
+        assert!(allocated.bytes <= 1000 * batches * 11 / 10, "{allocated:?}: memory of batches is used again");
+    }
+}
+
+/// One after the other: each record is a batch, and nothing is allocated beside that.
+#[test]
+fn sending_and_waiting_allocates_so_much_for_a_batch() {
+    let (_dir, broker) = broker();
+    let producer = broker.producer(ProducerConfig::new()).unwrap();
+    let send = |count: usize| {
+        for _ in 0..count {
+            producer.send(ProducerRecord::new("t", &VALUE)).unwrap().wait().unwrap();
+        }
+    };
+    send(1000);
+    let few = allocated_by(|| send(1000));
+    let many = allocated_by(|| send(10_000));
+    assert!(few.times <= 1000 * (PER_BATCH + 2), "{few:?} for 1000");
+    assert!(many.times <= 10_000 * (PER_BATCH + 2), "{many:?} for 10000");
+    assert!(many.bytes <= 10_000 * 1000, "{many:?}");
+
+    // Of a thousand records in one batch, each is waited for.
+    let patient = broker.producer(ProducerConfig::new().batch_size(1 << 20).linger(Duration::from_hours(1))).unwrap();
+    let mut acks = Vec::with_capacity(1000);
+    let round = |acks: &mut Vec<thalweg::Ack>| {
+        acks.extend((0..1000).map(|_| patient.send(ProducerRecord::new("t", &VALUE)).unwrap()));
+        acks.drain(..).for_each(|ack| drop(ack.wait().unwrap()));
+    };
+    round(&mut acks);
+    let allocated = allocated_by(|| round(&mut acks));
+    // What an acknowledgement tells names its partition, which is shared.
+    assert!(allocated.times <= 20, "{allocated:?} for 1000 records of one batch");
+}
+
+/// What a large record has taken is not kept by the small batches that come after it: with many partitions that would be
+/// far more than `buffer.memory`.
+#[test]
+fn memory_of_large_records_is_not_hoarded_by_small_batches() {
+    const PARTITIONS: i32 = 64;
+    const LARGE: usize = 900 << 10;
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::open(dir.path()).unwrap();
+    broker.create_topic("t", PARTITIONS, TopicConfig::new().durability(Durability::Os)).unwrap();
+    let limit = 4 << 20;
+    let config = ProducerConfig::new().buffer_memory(limit).linger(Duration::from_hours(1));
+    let producer = broker.producer(config).unwrap();
+    let large = vec![7; LARGE];
+    let allocated = allocated_by(|| {
+        for partition in 0..PARTITIONS {
+            producer.send(ProducerRecord::new("t", &large).partition(partition)).unwrap().detach();
+            producer.send(ProducerRecord::new("t", "lingers").partition(partition)).unwrap().detach();
+        }
+    });
+    assert_eq!(producer.stats().record_send_total, PARTITIONS as u64, "the small ones linger, all of them");
+    assert!(allocated.bytes as u64 <= 2 * limit, "{allocated:?}, where buffer.memory is {limit}");
+}

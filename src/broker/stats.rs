@@ -138,7 +138,7 @@ mod tests {
     }
 
     fn send(broker: &Broker, topic: &str, count: u8) {
-        let producer = broker.producer(ProducerConfig::new().batch_size(0)).unwrap();
+        let producer = broker.producer(ProducerConfig::new().retries(0).batch_size(0)).unwrap();
         for number in 0..count {
             producer.send(ProducerRecord::new(topic, &[number; 100]).timestamp(1000)).unwrap().detach();
         }

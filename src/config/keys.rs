@@ -172,12 +172,16 @@ pub(super) fn invalid(key: &str, value: &str, expected: &'static str) -> Error {
     Error::new(ErrorKind::InvalidConfig { key: key.to_owned(), value: value.to_owned(), expected })
 }
 
-/// Number of letters to insert, remove or replace to get from one word to the other (Levenshtein).
+/// Letters of a word that are compared. No key has as many, and a longer word is like none.
+const LETTERS_MAX: usize = 200;
+
+/// Number of letters to insert, remove or replace to get from one word to the other (Levenshtein), as far as they are
+/// compared.
 pub(super) fn edits(from: &str, to: &str) -> usize {
     // `row[i]` is the distance between the first i letters of `from` and the part of `to` that was seen.
-    let from: Vec<char> = from.chars().collect();
+    let from: Vec<char> = from.chars().take(LETTERS_MAX).collect();
     let mut row: Vec<usize> = (0..=from.len()).collect();
-    for (seen, letter) in to.chars().enumerate() {
+    for (seen, letter) in to.chars().take(LETTERS_MAX).enumerate() {
         let mut left = seen + 1;
         let mut diagonal = seen;
         for (cell, &own) in row.iter_mut().skip(1).zip(&from) {

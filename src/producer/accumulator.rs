@@ -12,19 +12,21 @@
 //!
 //! What is settled is told without any lock held: those who wait may be tasks that send.
 
+mod ending;
+mod writing;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::batch::{Outcome, SentBatch};
+use self::writing::{Turn, Writer};
+use super::batch::SentBatch;
 use super::callbacks::Callbacks;
 use super::compression_ratio::CompressionRatio;
-use super::memory::Share;
-use super::producer::Attempt;
+use super::memory::{Granted, Share};
+use super::sending::Attempt;
 use super::shared::Shared;
-use super::split::split;
+use super::split::Pieces;
 use crate::config::Acks;
-use crate::error::{Error, ErrorKind, Result};
-use crate::log::Appended;
 use crate::record::BatchBuilder;
 use crate::sync::{Arc, AtomicI64, AtomicU64, CachePadded, Mutex, MutexGuard, Ordering, Weak};
 use crate::sys::prefetch_room;
@@ -55,14 +57,14 @@ pub(super) struct PartitionQueue {
     pub(super) name: TopicPartition,
     open: CachePadded<Mutex<Open>>,
     writer: CachePadded<Mutex<Writer>>,
-    /// Bytes in complete batches that wait for the writer. Changed under `open`; a stale value makes a partition look more
-    /// or less busy than it is.
+    /// Bytes of complete batches that are not in the log yet. Added under `open`, taken away by who takes a batch off the
+    /// queue; a stale value makes a partition look more or less busy than it is.
     queued_bytes: AtomicU64,
     /// End of what was appended from here, -1 while that is nothing. Raised under `writer`.
     written: AtomicI64,
     pub(super) callbacks: Callbacks,
-    /// Batches that were settled by somebody who could tell nobody then.
-    untold: Mutex<Vec<Arc<SentBatch>>>,
+    /// Batches that were settled by somebody who could tell nobody then, and who has got their memory.
+    untold: Mutex<Vec<(Arc<SentBatch>, Granted)>>,
 }
 
 #[derive(Debug)]
@@ -91,28 +93,8 @@ struct Filling {
     due: Instant,
     /// Bytes that it may have.
     len_max: usize,
-}
-
-#[derive(Debug, Default)]
-struct Writer {
-    /// Producer id, epoch, and the sequence number of the next record, once a batch was written.
-    identity: Option<Identity>,
-    retrying: Option<Retrying>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Identity {
-    producer_id: i64,
-    epoch: i16,
-    sequence: i32,
-}
-
-/// A batch that was refused and is tried again.
-#[derive(Debug)]
-struct Retrying {
-    filling: Filling,
-    at: Instant,
-    attempts: u32,
+    /// What became of it so far, if it is written in pieces.
+    pieces: Pieces,
 }
 
 /// Where in its batch a record went. Filled in, not returned: what `send` returns is put together once.
@@ -133,18 +115,6 @@ pub(super) enum Unplaced {
     NeedsMemory(usize),
     /// The queue takes nothing any more.
     Retired,
-}
-
-/// What a turn at the writer came to.
-enum Turn {
-    /// Somebody else writes, and will look again.
-    Taken,
-    /// There was nothing to write.
-    Nothing,
-    /// A batch is settled.
-    Settled(Arc<SentBatch>),
-    /// The batch at the front is tried again then.
-    Blocked(Instant),
 }
 
 /// Times `batch.size` that the records of a compressed batch may have: readers inflate it as a whole.
@@ -195,7 +165,7 @@ impl PartitionQueue {
         self.open.lock().limits = limits;
     }
 
-    /// Bytes that wait for the writer.
+    /// Bytes of complete batches that are not in the log yet.
     pub(super) fn queued_bytes(&self) -> u64 {
         self.queued_bytes.load(Ordering::Relaxed)
     }
@@ -207,7 +177,7 @@ impl PartitionQueue {
         self: &Arc<Self>,
         shared: &Shared,
         attempt: &mut Attempt<'_, '_>,
-    ) -> std::result::Result<Arc<SentBatch>, Unplaced> {
+    ) -> Result<Arc<SentBatch>, Unplaced> {
         let Attempt { record, timestamp, .. } = *attempt;
         let mut open = self.open.lock();
         loop {
@@ -248,7 +218,7 @@ impl PartitionQueue {
         mut open: MutexGuard<'_, Open>,
         shared: &Shared,
         attempt: &mut Attempt<'_, '_>,
-    ) -> std::result::Result<Arc<SentBatch>, Unplaced> {
+    ) -> Result<Arc<SentBatch>, Unplaced> {
         let Attempt { record, timestamp, .. } = *attempt;
         let headers = || record.headers.iter().copied();
         let limits = open.limits;
@@ -261,14 +231,14 @@ impl PartitionQueue {
         let len_max = if limits.size == 0 { needed } else { share.bytes };
         let opened = shared.engine.clock.instant();
         let batch = SentBatch::new(Arc::clone(self), partition, (open.next_number, limits.acks, opened));
-        let batch = Arc::new(batch);
         open.next_number += 1;
         let pushed = share.builder.push_within(usize::MAX, timestamp, (record.key, record.value), &record.headers);
         let size = pushed.unwrap_or_default(); // without a limit it fits
         shared.expiry.note_opened(shared, opened);
         let due = opened + limits.linger;
         let complete = share.builder.len() >= len_max || limits.size == 0;
-        let filling = Filling { share, batch: Arc::clone(&batch), wanted: record.durability, due, len_max };
+        let (batch, pieces) = (Arc::new(batch), Pieces::default());
+        let filling = Filling { share, batch: Arc::clone(&batch), wanted: record.durability, due, len_max, pieces };
         open.filling = Some(filling);
         if complete {
             self.close(&mut open);
@@ -317,7 +287,8 @@ impl PartitionQueue {
             let later = match self.write_next(shared, self.writer.try_lock(), false) {
                 Turn::Taken => return,
                 Turn::Nothing => None,
-                Turn::Settled(batch) => {
+                Turn::Settled(batch, granted) => {
+                    granted.wake();
                     self.tell_of(&batch);
                     written += 1;
                     (written == BATCHES_MAX).then(|| shared.engine.clock.instant())
@@ -344,162 +315,6 @@ impl PartitionQueue {
         if open.has_next(shared) {
             self.list(&mut open, shared, now);
         }
-    }
-
-    /// Writes the batch at the front of the line, if there is one and the lock could be had.
-    fn write_next(&self, shared: &Shared, writer: Option<MutexGuard<'_, Writer>>, synced_by_caller: bool) -> Turn {
-        let Some(mut writer) = writer else { return Turn::Taken };
-        let (filling, attempts) = match writer.retrying.take() {
-            Some(retrying) if shared.engine.clock.instant() < retrying.at && !self.is_ending(shared) => {
-                let at = retrying.at;
-                writer.retrying = Some(retrying);
-                return Turn::Blocked(at);
-            }
-            Some(Retrying { filling, attempts, .. }) => (filling, attempts),
-            None => match self.take_next(shared) {
-                Some(filling) => (filling, 0),
-                None => return Turn::Nothing,
-            },
-        };
-        let mut filling = filling;
-        if filling.batch.is_settled() {
-            return self.finish(shared, writer, filling, None); // its time was up
-        }
-        let attempted = self.append(shared, &mut writer, &mut filling, synced_by_caller);
-        let outcome = match attempted {
-            Ok(outcome) => outcome,
-            Err(error) if self.is_ending(shared) => Outcome::Whole(Err(error)),
-            Err(error) => {
-                let now = shared.engine.clock.instant();
-                match shared.try_again_at(&error, attempts, (filling.batch.opened, now)) {
-                    Some(Ok(at)) => {
-                        shared.stats.note_retry();
-                        writer.retrying = Some(Retrying { filling, at, attempts: attempts + 1 });
-                        return Turn::Blocked(at);
-                    }
-                    Some(Err(timeout)) => Outcome::Whole(Err(timeout)),
-                    None => Outcome::Whole(Err(error)),
-                }
-            }
-        };
-        self.finish(shared, writer, filling, Some(outcome))
-    }
-
-    /// Whether what is tried again now is tried for the last time.
-    fn is_ending(&self, shared: &Shared) -> bool {
-        shared.is_ending() || self.open.lock().partition.is_none()
-    }
-
-    /// A batch leaves the queue.
-    fn finish(
-        &self,
-        shared: &Shared,
-        writer: MutexGuard<'_, Writer>,
-        filling: Filling,
-        outcome: Option<Outcome>,
-    ) -> Turn {
-        let Filling { share, batch, .. } = filling;
-        settle(shared, &batch, outcome, share.builder.count());
-        if let Some(end) = batch.end() {
-            self.written.fetch_max(end, Ordering::AcqRel);
-        }
-        self.open.lock().in_flight = None; // while this is the writer: the next one puts in its own
-        drop(writer);
-        shared.memory.give_back(share);
-        Turn::Settled(batch)
-    }
-
-    fn take_next(&self, shared: &Shared) -> Option<Filling> {
-        let mut open = self.open.lock();
-        if open.line.is_empty() && open.has_next(shared) {
-            self.close(&mut open);
-        }
-        let filling = open.line.pop_front()?;
-        self.queued_bytes.fetch_sub(filling.share.builder.len() as u64, Ordering::Relaxed);
-        open.in_flight = Some(Arc::clone(&filling.batch));
-        Some(filling)
-    }
-
-    /// Writes a batch. An error says that nothing of it is in the log, or that this is unknown and no append may follow.
-    fn append(
-        &self,
-        shared: &Shared,
-        writer: &mut Writer,
-        filling: &mut Filling,
-        synced_by_caller: bool,
-    ) -> Result<Outcome> {
-        let limits = self.open.lock().limits;
-        let Filling { share: Share { builder, .. }, batch, wanted, .. } = filling;
-        let began = shared.engine.clock.instant();
-        let mut append = |builder: &mut BatchBuilder| {
-            let appended = self.append_builder(shared, writer, builder, &limits, |bytes| {
-                batch.partition.append(bytes, *wanted, synced_by_caller)
-            })?;
-            Ok(appended)
-        };
-        let outcome = match append(builder) {
-            Err(error) if is_too_large(&error) && builder.count() > 1 => {
-                shared.stats.note_split();
-                self.ratio.reset_after_split(limits.compression, 1.0);
-                Outcome::Split(split(builder, &mut append))
-            }
-            appended => Outcome::Whole(Ok(appended?)),
-        };
-        let ended = shared.engine.clock.instant();
-        shared.stats.note_written(builder, (batch.opened, began, ended));
-        Ok(outcome)
-    }
-
-    /// Finishes a batch under the producer's identity and has it appended.
-    fn append_builder(
-        &self,
-        shared: &Shared,
-        writer: &mut Writer,
-        builder: &mut BatchBuilder,
-        limits: &BatchLimits,
-        append: impl FnOnce(&mut [u8]) -> Result<Appended>,
-    ) -> Result<Appended> {
-        let identity = match writer.identity {
-            None if shared.config.get_enable_idempotence() => {
-                let identity = Identity { producer_id: shared.producer_id()?, epoch: 0, sequence: 0 };
-                Some(*writer.identity.insert(identity))
-            }
-            identity => identity,
-        };
-        if let Some(Identity { producer_id, epoch, sequence }) = identity {
-            builder.set_producer(producer_id, epoch, sequence);
-        }
-        let count = builder.count();
-        let is_packed = limits.compression != Compression::None;
-        let mut packed = if is_packed { shared.memory.packed() } else { Vec::new() };
-        builder.swap_packed(&mut packed);
-        let plain_len = builder.len();
-        let appended = match builder.finish(limits.compression, limits.level) {
-            Ok(bytes) => {
-                shared.stats.note_size(plain_len, bytes.len());
-                self.ratio.note(limits.compression, bytes.len() as f32 / plain_len as f32);
-                append(bytes)
-            }
-            Err(malformed) => Err(Error::illegal_argument(format!("the batch cannot be written: {malformed}"))),
-        };
-        builder.swap_packed(&mut packed);
-        if is_packed {
-            shared.memory.give_back_packed(packed);
-        }
-        if let Some(identity) = &mut writer.identity {
-            match &appended {
-                Ok(_) => identity.sequence = next_sequence(identity.sequence, count),
-                // The log knows of batches that this producer does not: a new epoch begins at 0 (producer.md 6).
-                Err(error) if matches!(error.kind(), ErrorKind::OutOfOrderSequence { .. }) => {
-                    writer.identity = match identity.epoch.checked_add(1) {
-                        Some(epoch) => Some(Identity { epoch, sequence: 0, ..*identity }),
-                        None => Some(Identity { producer_id: shared.new_producer_id()?, epoch: 0, sequence: 0 }),
-                    };
-                }
-                Err(_) => {}
-            }
-        }
-        appended
     }
 
     /// Tells those who wait for a batch. Their tasks may run inside this call: no lock may be held.
@@ -542,12 +357,27 @@ impl PartitionQueue {
     pub(super) fn write_out(self: &Arc<Self>, shared: &Shared) -> Option<Arc<SentBatch>> {
         let last = self.write_all(shared)?;
         while !last.is_settled()
-            && let Turn::Settled(batch) = self.write_next(shared, self.writer.try_lock(), false)
+            && let Turn::Settled(batch, granted) = self.write_next(shared, self.writer.try_lock(), false)
         {
+            granted.wake();
             self.tell_of(&batch);
         }
         self.write_line(shared); // what came meanwhile, and found the lock taken
         Some(last).filter(|last| !last.is_settled())
+    }
+
+    /// Waits for who is writing, until `deadline`, and writes what is left, unless it was refused and is to be tried again
+    /// later. Returns whether nothing is left.
+    pub(super) fn wait_for_writer(self: &Arc<Self>, shared: &Shared, deadline: Option<Instant>) -> bool {
+        while let Some(last) = self.write_out(shared) {
+            if self.writer.try_lock().is_some_and(|writer| writer.retrying.is_some()) {
+                return false;
+            }
+            if !last.wait_settled(deadline) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Has what is here written by the timer's thread.
@@ -564,89 +394,7 @@ impl PartitionQueue {
         let partition = self.open.lock().partition.clone()?;
         Some((partition, self.written.load(Ordering::Acquire))).filter(|(_, end)| 0 <= *end)
     }
-
-    /// Does what is due at `now`: writes what has lingered long enough or is to be tried again.
-    pub(super) fn run_due(self: &Arc<Self>, shared: &Shared, now: Instant) {
-        {
-            let mut open = self.open.lock();
-            open.listed = open.listed.filter(|listed| now < *listed);
-            let is_due = |filling: &Filling| filling.due <= now || shared.is_ending() || shared.memory.is_short();
-            if open.filling.as_ref().is_some_and(is_due) {
-                self.close(&mut open);
-            }
-        }
-        if shared.is_ending() {
-            // Nobody will be there later, so it waits for who writes now.
-            while let Turn::Settled(batch) = self.write_next(shared, Some(self.writer.lock()), false) {
-                self.tell_of(&batch);
-            }
-        }
-        self.write_line(shared);
-        let mut open = self.open.lock();
-        if let Some(at) = open.filling.as_ref().map(|filling| filling.due) {
-            self.list(&mut open, shared, at);
-        }
-    }
-
-    /// Gives up what has waited for `delivery.timeout.ms` at `now`. Returns whether there is anything left.
-    pub(super) fn expire(self: &Arc<Self>, shared: &Shared, now: Instant) -> bool {
-        // A little later than who tries again gives up, who knows more.
-        let timeout = shared.config.get_delivery_timeout() + shared.look_interval();
-        let (mut over, mut is_left) = (Vec::new(), false);
-        {
-            let open = self.open.lock();
-            let complete = open.in_flight.iter().chain(open.line.iter().map(|filling| &filling.batch));
-            for batch in complete.filter(|batch| !batch.is_settled()) {
-                is_left = true;
-                if batch.opened + timeout <= now {
-                    over.push(Arc::clone(batch));
-                }
-            }
-            is_left |= open.filling.is_some();
-        }
-        for batch in over {
-            let error = Error::new(ErrorKind::Timeout { what: DELIVERY.to_owned() }).in_partition(&self.name);
-            if batch.settle(Outcome::Whole(Err(error))) {
-                self.tell_of(&batch);
-            }
-        }
-        is_left
-    }
-
-    /// Takes nothing any more. What is not written fails with `error`, but for what a writer has in hand: that is written, or
-    /// fails, for good.
-    pub(super) fn retire(self: &Arc<Self>, shared: &Shared, error: &Error) {
-        let mut failed = Vec::new();
-        let mut settled = Vec::new();
-        {
-            let mut writer = self.writer.try_lock();
-            let retrying = writer.as_mut().and_then(|writer| writer.retrying.take()).map(|retrying| retrying.filling);
-            let mut open = self.open.lock();
-            self.close(&mut open);
-            open.partition = None;
-            if retrying.is_some() {
-                open.in_flight = None;
-            }
-            failed.extend(retrying);
-            failed.extend(std::mem::take(&mut open.line));
-            self.queued_bytes.store(0, Ordering::Relaxed);
-        }
-        for Filling { share, batch, .. } in failed {
-            let outcome = Outcome::Whole(Err(error.clone().in_partition(&self.name)));
-            settle(shared, &batch, Some(outcome), share.builder.count());
-            shared.memory.give_back(share);
-            settled.push(batch);
-        }
-        // Nobody comes for those later: the timer knows the producer no more.
-        settled.append(&mut self.untold.lock());
-        settled.iter().for_each(|batch| self.tell_of(batch));
-        self.callbacks.run(self);
-    }
 }
-
-/// What a batch waited for whose time is up.
-const DELIVERY: &str =
-    "the batch was not written within delivery.timeout.ms; if its write has begun it may be in the log";
 
 impl Open {
     /// Whether there is something that is to be written now.
@@ -655,23 +403,6 @@ impl Open {
             || self.filling.is_some()
                 && (self.limits.linger.is_zero() || shared.memory.is_short() || shared.is_ending())
     }
-}
-
-/// The sequence number behind `count` records from `sequence` on. Rule: records.md 2.
-fn next_sequence(sequence: i32, count: i32) -> i32 {
-    ((i64::from(sequence) + i64::from(count)) & i64::from(i32::MAX)) as i32
-}
-
-/// Sets the outcome of a batch of `count` records, unless it has one, and counts what failed of it.
-fn settle(shared: &Shared, batch: &SentBatch, outcome: Option<Outcome>, count: i32) {
-    if let Some(outcome) = outcome {
-        batch.settle(outcome);
-    }
-    shared.stats.note_settled(|| shared.name(), batch, batch.error_count(count));
-}
-
-fn is_too_large(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::RecordTooLarge { .. })
 }
 
 impl OpenBatches for PartitionQueue {
@@ -685,10 +416,10 @@ impl OpenBatches for PartitionQueue {
         let mut is_awaited = false;
         loop {
             match self.write_next(&shared, Some(self.writer.lock()), true) {
-                Turn::Settled(batch) => {
+                Turn::Settled(batch, granted) => {
                     let is_last = end <= batch.number + 1;
-                    if batch.is_waited_for() || !self.callbacks.is_empty() {
-                        self.untold.lock().push(batch);
+                    if batch.is_waited_for() || !self.callbacks.is_empty() || !granted.is_empty() {
+                        self.untold.lock().push((batch, granted));
                         is_awaited = true;
                     }
                     if is_last && !self.is_ending(&shared) {
@@ -710,6 +441,9 @@ impl OpenBatches for PartitionQueue {
     fn tell(&self) {
         let Some(this) = self.this.upgrade() else { return };
         let untold = std::mem::take(&mut *self.untold.lock());
-        untold.iter().for_each(|batch| this.tell_of(batch));
+        for (batch, granted) in untold {
+            granted.wake();
+            this.tell_of(&batch);
+        }
     }
 }

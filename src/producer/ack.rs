@@ -140,7 +140,8 @@ impl Ack {
 
     /// Has `callback` called when this resolves, on the thread that brings it about: one that sends or waits, or one of
     /// the broker's. Callbacks of one partition are called one after the other, in the order in which its records were sent.
-    /// One that is added when its record is acknowledged already is called now.
+    /// One that is added when its record is acknowledged already is called now; one that is called for inside another one,
+    /// behind that.
     ///
     /// It should be quick: the writing of others may wait for it. It may send; [`flush`](crate::Producer::flush) and waiting
     /// are refused there, and [`close`](crate::Producer::close) does not wait. If it panics, that is logged.
@@ -148,7 +149,7 @@ impl Ack {
         match &self.state {
             State::Refused(error) => {
                 let error = error.clone();
-                super::callbacks::call("a callback of a producer", || callback(Err(error)));
+                super::callbacks::call_outside("a callback of a producer", move || callback(Err(error)));
             }
             State::Sent(Sent { batch, delta, .. }) => {
                 let (queue, place) = (Arc::clone(&batch.queue), (batch.number, *delta));
@@ -269,7 +270,11 @@ impl Sent {
             key_size: usize::try_from(*key_size).ok(),
             value_size: usize::try_from(*value_size).ok(),
             durability,
-            durable_offset: partition.log()?.durable(),
+            // Without acknowledgements it does not matter what became of the partition.
+            durable_offset: partition.log().map_or_else(
+                |error| if batch.acks == Acks::None { Ok(0) } else { Err(error) },
+                |log| Ok(log.durable()),
+            )?,
         }))
     }
 }

@@ -36,7 +36,7 @@ pub(super) enum Outcome {
 
 impl Outcome {
     /// How many of the batch's `count` records failed.
-    fn errors(&self, count: i32) -> i32 {
+    pub(super) fn errors(&self, count: i32) -> i32 {
         match self {
             Outcome::Whole(appended) => {
                 if appended.is_ok() {

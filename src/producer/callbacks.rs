@@ -3,8 +3,11 @@
 //! A callback is an acknowledgement that is polled here instead of by a task: the first of the line is asked, run if it is
 //! ready, and then the next. One thread at a time does that; who comes meanwhile has it look once more. Without callbacks
 //! it costs a load.
+//!
+//! What becomes due inside a callback is run behind it, and not inside: callbacks that send, each with a callback of its
+//! own, would otherwise use up the stack.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Wake, Waker};
@@ -44,8 +47,18 @@ impl std::fmt::Debug for Pending {
     }
 }
 
+/// What became due inside a callback.
+enum Later {
+    Run(Arc<PartitionQueue>),
+    /// Of a record that was refused.
+    Call(Box<dyn FnOnce()>),
+}
+
 thread_local! {
     static DEPTH: Cell<usize> = const { Cell::new(0) };
+    static LATER: RefCell<VecDeque<Later>> = const { RefCell::new(VecDeque::new()) };
+    /// Whether this thread is at what is in `LATER`.
+    static IS_AT_LATER: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whether this thread is inside a callback: what waits there for records waits for itself, it may be.
@@ -61,6 +74,35 @@ pub(super) fn call(what: &str, work: impl FnOnce()) {
         tracing::error!("{what} panicked");
     }
     change(-1);
+    if !is_in_callback() {
+        run_later();
+    }
+}
+
+/// As [`call`], behind the callback that this thread is in, if it is in one.
+pub(super) fn call_outside(what: &'static str, work: impl FnOnce() + 'static) {
+    if !is_in_callback() {
+        return call(what, work);
+    }
+    later(Later::Call(Box::new(move || call(what, work))));
+}
+
+fn later(what: Later) {
+    let _ = LATER.try_with(|later| later.borrow_mut().push_back(what));
+}
+
+/// Runs what became due inside the callbacks of this thread, unless it is at it.
+fn run_later() {
+    if IS_AT_LATER.try_with(|is| is.replace(true)).unwrap_or(true) {
+        return;
+    }
+    while let Ok(Some(next)) = LATER.try_with(|later| later.borrow_mut().pop_front()) {
+        match next {
+            Later::Run(queue) => queue.callbacks.run(&queue),
+            Later::Call(call) => call(),
+        }
+    }
+    let _ = IS_AT_LATER.try_with(|is| is.set(false));
 }
 
 impl Callbacks {
@@ -72,13 +114,17 @@ impl Callbacks {
     pub(super) fn add(&self, place: (u64, i32), ack: Ack, call: Callback) {
         let mut line = self.line.lock();
         self.count.fetch_add(1, Ordering::AcqRel);
-        insert(&mut line, Pending { place, ack, call });
+        let at = line.partition_point(|other| other.place <= place);
+        line.insert(at, Pending { place, ack, call });
     }
 
     /// Runs those that are ready. Called without any lock held.
     pub(super) fn run(&self, queue: &Arc<PartitionQueue>) {
         if self.is_empty() {
             return;
+        }
+        if is_in_callback() {
+            return later(Later::Run(Arc::clone(queue)));
         }
         self.again.store(true, Ordering::SeqCst);
         while self.again.load(Ordering::SeqCst) {
@@ -108,11 +154,6 @@ impl Callbacks {
             }
         }
     }
-}
-
-fn insert(line: &mut VecDeque<Pending>, pending: Pending) {
-    let at = line.partition_point(|other| other.place <= pending.place);
-    line.insert(at, pending);
 }
 
 impl Wake for PartitionQueue {

@@ -74,6 +74,12 @@ impl Memory {
         self.state.lock().available
     }
 
+    /// Bytes of memory that are kept for later.
+    #[cfg(test)]
+    pub(super) fn spare_bytes(&self) -> usize {
+        self.state.lock().spare_bytes
+    }
+
     /// Whether somebody waits: what can be written is to be written.
     pub(super) fn is_short(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
@@ -102,8 +108,13 @@ impl Memory {
         MemoryWait { memory: self, request }
     }
 
-    /// Gives back what a batch had.
+    /// Gives back what a batch had. Those who get it are woken; the caller holds no lock.
     pub(super) fn give_back(&self, share: Share) {
+        self.give_back_quietly(share).wake();
+    }
+
+    /// As [`give_back`](Memory::give_back), for a caller that must not wake anybody yet: their tasks may run inside.
+    pub(super) fn give_back_quietly(&self, share: Share) -> Granted {
         let Share { mut builder, bytes } = share;
         builder.clear();
         let mut state = self.state.lock();
@@ -114,8 +125,7 @@ impl Memory {
             state.spare_bytes += builder.capacity();
             state.spare.push(builder);
         }
-        drop(state);
-        wake(granted);
+        Granted(granted)
     }
 
     /// Has everybody who waits look whether they still want to.
@@ -173,15 +183,16 @@ impl State {
         true
     }
 
-    /// A builder for `bytes`, with memory, if there is one. What is kept beside stays within what no batch has.
+    /// A builder for `bytes`, with memory if there is one that has not more: what a large record took is not kept by small
+    /// batches, which count for less. What is kept beside stays within what no batch has.
     fn builder(&mut self, bytes: usize) -> BatchBuilder {
-        let builder = self.spare.pop();
+        let is_fit = |builder: &BatchBuilder| builder.capacity() <= BatchBuilder::reserved(bytes);
+        let builder = self.spare.iter().rposition(is_fit).map(|at| self.spare.remove(at));
         self.spare_bytes -= builder.as_ref().map_or(0, BatchBuilder::capacity);
         while self.available < self.spare_bytes {
             self.spare_bytes -= self.spare.pop().map_or(self.spare_bytes, |builder| builder.capacity());
         }
-        // A larger one would be more than the batch counts for.
-        builder.filter(|builder| builder.capacity() <= BatchBuilder::reserved(bytes)).unwrap_or_else(BatchBuilder::new)
+        builder.unwrap_or_else(BatchBuilder::new)
     }
 }
 
@@ -192,8 +203,24 @@ impl Share {
     }
 }
 
+/// Those who have got memory and do not know it yet.
+#[derive(Debug)]
+#[must_use = "they wait"]
+pub(super) struct Granted(Vec<Arc<Request>>);
+
+impl Granted {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Tells them. No lock may be held.
+    pub(super) fn wake(self) {
+        wake(self.0);
+    }
+}
+
 fn wake(granted: Vec<Arc<Request>>) {
-    granted.iter().for_each(|request| request.waiter.wake());
+    granted.iter().for_each(|request| request.waiter.wake_among_others());
 }
 
 impl MemoryWait<'_> {
@@ -213,13 +240,16 @@ impl MemoryWait<'_> {
         Some(Share::new(builder, self.request.bytes))
     }
 
-    /// Blocks until it has come, or until `deadline`, or until somebody [wakes](Memory::wake_all) it and it `is_over`.
+    /// Blocks until it has come, until `deadline`, or until [woken](Memory::wake_all) when `is_over`.
     pub(super) fn block(&self, deadline: Option<Instant>, is_over: impl Fn() -> bool) -> Option<Share> {
         loop {
+            if is_over() {
+                return None;
+            }
             if let Some(share) = self.take() {
                 return Some(share);
             }
-            if is_over() || !self.request.waiter.wait_until(deadline) {
+            if !self.request.waiter.wait_until(deadline) {
                 return self.take();
             }
         }

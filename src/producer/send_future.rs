@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::ack::Ack;
 use super::memory::{MemoryWait, Share};
-use super::producer::{Attempt, Need, Unsent};
+use super::sending::{Attempt, Need, Unsent};
 use super::shared::Shared;
 use crate::client::{OwnedRecord, ProducerRecord};
 use crate::error::{Error, Result};
@@ -16,7 +16,7 @@ use crate::topic::{Ticket, Waiter};
 use crate::types::Timestamp;
 
 /// A record that is sent when this is polled, as soon as there is memory for it: see
-/// [`send_async`](crate::Producer::send_async).
+/// [`send_async`](crate::Producer::send_async). What it was granted it keeps until it is polled or dropped.
 #[derive(Debug)]
 #[must_use = "nothing is sent before it is polled"]
 pub struct SendFuture<'a> {
@@ -26,6 +26,8 @@ pub struct SendFuture<'a> {
     owned: Option<OwnedRecord>,
     begun: Option<Begun>,
     wait: Option<Wait<'a>>,
+    /// Whether it was ready.
+    is_over: bool,
 }
 
 /// What the first poll finds out.
@@ -55,7 +57,7 @@ enum Awaited<'a> {
 
 impl<'a> SendFuture<'a> {
     pub(super) fn new(shared: &'a Shared, record: ProducerRecord<'a>) -> Self {
-        SendFuture { shared, record, owned: None, begun: None, wait: None }
+        SendFuture { shared, record, owned: None, begun: None, wait: None, is_over: false }
     }
 
     /// What came of the record, if that is known by now.
@@ -184,9 +186,14 @@ impl Future for SendFuture<'_> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        if this.is_over {
+            // Not to send the record once more.
+            return Poll::Ready(Err(Error::illegal_state("the future was polled after it was ready")));
+        }
         match this.attempt(context) {
             Some(outcome) => {
                 this.forget(); // also if nobody drops this soon: others wait behind it
+                this.is_over = true;
                 let sent = this.shared.acknowledge(outcome);
                 Poll::Ready(match this.owned.take() {
                     Some(owned) => this.shared.intercept(owned, sent),

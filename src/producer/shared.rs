@@ -102,6 +102,13 @@ impl Shared {
         self.engine.producer_ids.next()
     }
 
+    /// The error of a batch that was refused with `cause` until its time was up.
+    #[cold]
+    pub(super) fn never_written(&self, cause: &Error) -> Error {
+        let what = format!("the batch could not be written within {:?}", self.config.get_delivery_timeout());
+        Error::new(ErrorKind::Timeout { what }).caused_by(cause.clone())
+    }
+
     /// When a batch that was opened at `opened` and refused `attempts` times before is tried again after `error`: `None`
     /// if it fails with that error, an error if it has no time left.
     pub(super) fn try_again_at(
@@ -116,8 +123,7 @@ impl Shared {
         }
         let over = opened + self.config.get_delivery_timeout();
         if over <= now {
-            let what = "the batch could not be written within delivery.timeout.ms".to_owned();
-            return Some(Err(Error::new(ErrorKind::Timeout { what }).caused_by(error.clone())));
+            return Some(Err(self.never_written(error)));
         }
         let (first, longest) = self.config.get_retry_backoff();
         let backoff = first.saturating_mul(1 << attempts.min(20)).min(longest.max(first));
@@ -137,6 +143,7 @@ impl Task for Shared {
     fn run(&self, now: Instant) -> Option<Instant> {
         self.queues.drop_deleted(self);
         if self.is_ending() {
+            self.memory.wake_all(); // nobody gets into a batch any more
             self.queues.all().iter().for_each(|queue| queue.run_due(self, now));
             self.memory.wake_all(); // nobody may give it back
             return None;

@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::batch::SentBatch;
-use crate::record::BatchBuilder;
 use crate::sync::{AtomicU64, Ordering};
 
 /// What a producer counts. Changed once for a batch, not for a record, by whoever writes it; nothing is published through
@@ -44,9 +43,8 @@ impl Counters {
         }
     }
 
-    /// A batch was appended: when it was opened, when its append began, when that ended.
-    pub(super) fn note_written(&self, builder: &BatchBuilder, (opened, began, ended): (Instant, Instant, Instant)) {
-        add(&self.records, u64::try_from(builder.count()).unwrap_or(0));
+    /// So many records of a batch were appended: when it was opened, when its append began, when that ended.
+    pub(super) fn note_written(&self, (opened, began, ended): (Instant, Instant, Instant)) {
         add(&self.batches, 1);
         add(&self.queued_ns, nanos(began.saturating_duration_since(opened)));
         add(&self.append_ns, nanos(ended.saturating_duration_since(began)));
@@ -58,16 +56,19 @@ impl Counters {
         add(&self.batch_bytes, batch as u64);
     }
 
-    pub(super) fn note_retry(&self) {
-        add(&self.retries, 1);
+    /// A batch of `count` records is tried again.
+    pub(super) fn note_retry(&self, count: i32) {
+        add(&self.retries, u64::try_from(count).unwrap_or(0));
     }
 
     pub(super) fn note_split(&self) {
         add(&self.splits, 1);
     }
 
-    /// So many of a batch's records failed.
-    pub(super) fn note_settled(&self, name: impl FnOnce() -> String, batch: &SentBatch, errors: i32) {
+    /// A batch of `count` records is settled. Called once for each, by whoever takes it off its queue.
+    pub(super) fn note_settled(&self, name: impl FnOnce() -> String, batch: &SentBatch, count: i32) {
+        let errors = batch.error_count(count);
+        add(&self.records, u64::try_from(count - errors).unwrap_or(0));
         if errors > 0 {
             add(&self.errors, u64::try_from(errors).unwrap_or(0));
             if batch.acks == crate::config::Acks::None {
@@ -150,7 +151,7 @@ pub struct ProducerStats {
     pub record_send_rate: f64,
     /// `record-error-total`: records that failed or were refused.
     pub record_error_total: u64,
-    /// `record-retry-total`: attempts to write a batch that were put off because of a passing error.
+    /// `record-retry-total`: records of batches that were put off because of a passing error, each time.
     pub record_retry_total: u64,
     /// `batch-size-avg`: bytes of a batch in the log.
     pub batch_size_avg: f64,

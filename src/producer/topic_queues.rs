@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::record::{BatchBuilder, HEADER_LEN};
 use crate::sync::{Arc, RwLock};
 use crate::topic::{Partition, Topic, is_internal};
-use crate::types::{Timestamp, TimestampType};
+use crate::types::{Compression, Timestamp, TimestampType};
 
 /// The queues of a producer, by topic.
 #[derive(Debug, Default)]
@@ -216,9 +216,12 @@ impl RecordLimits {
         let timestamps = (topic.get_message_timestamp_type() == TimestampType::CreateTime).then(|| {
             (millis(topic.get_message_timestamp_before_max()), millis(topic.get_message_timestamp_after_max()))
         });
-        let limits = [shared.config.get_max_request_size(), batch_size_max(topic), shared.memory.limit()];
+        // Compressed, a record may be small enough for the log, which looks at that.
+        let is_packed = batch_limits(shared, topic).compression != Compression::None;
+        let batch_max = (!is_packed).then(|| batch_size_max(topic));
+        let limits = [shared.config.get_max_request_size(), shared.memory.limit()];
         RecordLimits {
-            size_max: limits.into_iter().chain(store_max).min().unwrap_or(HEADER_LEN),
+            size_max: limits.into_iter().chain(store_max).chain(batch_max).min().unwrap_or(HEADER_LEN),
             needs_key: topic.get_cleanup_policy().compacts(),
             timestamps,
         }

@@ -59,7 +59,7 @@ impl Waiter {
 
     /// As [`wake`](Waiter::wake), for somebody who has others to wake as well: a waker is the application's code. If it
     /// panics, the others are woken all the same.
-    pub(super) fn wake_among_others(&self) {
+    pub(crate) fn wake_among_others(&self) {
         let _ = catch_unwind(AssertUnwindSafe(|| self.wake()));
     }
 

@@ -24,6 +24,7 @@ fn finished_at(codec: Compression, keys: &[Option<&str>], time: i64) -> Vec<u8> 
     let store = Store::new();
     let broker = store.open_with_topic(1, fast().message_timestamp_after_max(Duration::MAX));
     let config = ProducerConfig::new().compression_type(codec).linger(Duration::from_hours(1)).batch_size(1 << 20);
+    let config = config.enable_idempotence(false); // it is appended again and again
     let producer = broker.producer(config).unwrap();
     for key in keys {
         let mut record = ProducerRecord::new("t", &[b'v'; 50]).partition(0).timestamp(time);

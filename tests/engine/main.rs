@@ -24,6 +24,7 @@ mod fetch_tokio;
 mod groups;
 mod hostile;
 mod list_offset;
+mod misuse;
 mod open;
 mod preallocate;
 mod produce;

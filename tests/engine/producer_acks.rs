@@ -1,5 +1,6 @@
 //! Acknowledgements: what each `acks` waits for, every way to wait, and whose failure it is. Rules: producer.md 5.2, 5.3.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use thalweg::simulation::{Background, Fault, OperationKind};
 use thalweg::{Acks, Broker, Durability, Error, ErrorKind, Producer, ProducerConfig, ProducerRecord, TopicConfig};
 
 use crate::support::{
-    HOUR, Simulated, Store, Wakes, all_values, assert_memory_is_back, block_on, eventually, fast, is_unknown, ready, tp,
+    HOUR, Simulated, Store, Wakes, all_values, assert_memory_is_back, block_on, eventually, fast, is_unknown, ready,
+    stall, tp,
 };
 
 const MODES: [Durability; 3] = [Durability::Os, Durability::Interval, Durability::Fsync];
@@ -257,14 +259,21 @@ fn of_many_records_a_bad_one_fails_alone() {
 }
 
 #[test]
-fn many_records_end_at_one_that_send_does_not_take() {
+fn a_record_that_send_does_not_take_harms_no_other_of_many() {
     let store = Store::new();
     let broker = store.open_with_topic(1, fast());
     let producer = with(&broker, Acks::All);
-    let error = producer.send_all(records(ProducerRecord::new("t", "v").partition(-1))).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::IllegalArgument { .. }));
-    producer.flush().unwrap();
-    assert_eq!(all_values(&broker), [b"first"]);
+    let sent = producer.send_all(records(ProducerRecord::new("t", "v").partition(-1))).unwrap();
+    let outcomes = sent.wait_each();
+    let is_refused = |error: &Error| matches!(error.kind(), ErrorKind::IllegalArgument { .. });
+    assert_eq!(
+        outcomes.iter().map(|outcome| outcome.as_ref().err().is_some_and(is_refused)).collect::<Vec<_>>(),
+        [false, true, false]
+    );
+    assert_eq!(all_values(&broker).len(), 2);
+    producer.close().unwrap();
+    let error = producer.send_all([ProducerRecord::new("t", "v")]).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Closed), "{error}");
 }
 
 #[test]
@@ -322,4 +331,54 @@ fn a_close_ends_the_wait_for_a_batch_in_a_stuck_write() {
         drop(held);
     });
     eventually("the memory", || producer.stats().buffer_available_bytes == producer.stats().buffer_total_bytes);
+}
+
+/// More batches than one call writes for others.
+#[test]
+fn a_drop_writes_a_long_line() {
+    let simulated = Simulated::with_topic(1, fast());
+    let producer = simulated.broker.producer(ProducerConfig::new().batch_size(0)).unwrap();
+    thread::scope(|scope| {
+        let (held, writer) = stall(scope, &simulated.disk, &producer, b"first".to_vec());
+        for _ in 0..200 {
+            producer.send(ProducerRecord::new("t", "v").partition(0)).unwrap().detach();
+        }
+        drop(held);
+        writer.join().unwrap().unwrap();
+    });
+    drop(producer);
+    assert_eq!(all_values(&simulated.broker).len(), 201);
+}
+
+/// As the timer's thread does, at any moment. By the clock of the simulation a drop waits for nobody, so it may give up what
+/// another thread keeps it from writing, and says so.
+#[test]
+fn a_drop_while_another_thread_writes_loses_nothing_silently() {
+    let simulated = Simulated::with_topic(1, fast());
+    let producer = with(&simulated.broker, Acks::All);
+    let is_dropping = AtomicBool::new(false);
+    let send = |producer: &Producer| producer.send(ProducerRecord::new("t", "v")).unwrap();
+    let writes = send(&producer);
+    let held = simulated.disk.hold_writes();
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| writes.wait());
+        held.wait_for(1);
+        let line = [send(&producer), send(&producer)];
+        let is_dropping = &is_dropping;
+        let dropper = scope.spawn(move || {
+            is_dropping.store(true, Ordering::SeqCst);
+            drop(producer);
+        });
+        eventually("the drop", || is_dropping.load(Ordering::SeqCst));
+        (0..1000).for_each(|_| thread::yield_now());
+        drop(held);
+        dropper.join().unwrap();
+        assert_eq!(writer.join().unwrap().unwrap().offset, 0);
+        for (offset, ack) in (1..).zip(line) {
+            match ack.wait() {
+                Ok(sent) => assert_eq!(sent.offset, offset),
+                Err(error) => assert!(matches!(error.kind(), ErrorKind::Closed), "{error}"),
+            }
+        }
+    });
 }

@@ -40,6 +40,8 @@ mod groups;
 mod hostile;
 #[path = "../engine/list_offset.rs"]
 mod list_offset;
+#[path = "../engine/misuse.rs"]
+mod misuse;
 #[path = "../engine/open.rs"]
 mod open;
 #[path = "../engine/preallocate.rs"]

@@ -8,7 +8,7 @@ use crate::sync::Arc;
 
 /// As `send` does it: takes what there is, or waits.
 fn take(memory: &Memory, bytes: usize) -> Share {
-    memory.try_take(bytes).unwrap_or_else(|| memory.wait(bytes).block(None).unwrap())
+    memory.try_take(bytes).unwrap_or_else(|| memory.wait(bytes).block(None, || false).unwrap())
 }
 
 fn is_whole(memory: &Memory) {
@@ -37,7 +37,7 @@ fn control_a_share_that_is_dropped_is_missed() {
     explore(|| {
         let memory = Arc::new(Memory::new(2));
         let other = Arc::clone(&memory);
-        let other = thread::spawn(move || drop(take(&other, 1)));
+        let other = thread::spawn(move || _ = take(&other, 1));
         memory.give_back(take(&memory, 1));
         other.join().unwrap();
         is_whole(&memory);

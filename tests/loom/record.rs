@@ -9,6 +9,10 @@ impl BatchBuilder {
         BatchBuilder(0)
     }
 
+    pub(crate) fn reserved(bytes: usize) -> usize {
+        bytes
+    }
+
     pub(crate) fn reserve(&mut self, bytes: usize) {
         self.0 = self.0.max(bytes);
     }
