@@ -128,18 +128,34 @@ impl LogPlace {
     }
 
     /// What a snapshot says, or why it does not count.
-    fn read_snapshot(&self, offset: Offset, now: Timestamp) -> std::result::Result<ProducerStates, String> {
-        let bytes = self.snapshot_bytes(offset).map_err(|error| error.to_string())?;
-        let mut states = ProducerStates::default();
-        for mut entry in parse_snapshot(&bytes)? {
-            if entry.state.batches().iter().any(|batch| offset < batch.end()) {
-                return Err("it knows of batches behind its own offset".to_owned());
+    ///
+    /// # Errors
+    ///
+    /// `Io` for a want of something that comes back: nothing is known of the snapshot then.
+    fn read_snapshot(&self, offset: Offset, now: Timestamp) -> Result<std::result::Result<ProducerStates, String>> {
+        match self.snapshot_bytes(offset) {
+            Ok(bytes) => Ok(parsed(&bytes, offset, now)),
+            Err(error) => {
+                let why = error.to_string();
+                let path = self.dir.join(snapshot_name(offset));
+                let error = Error::io("read the producer snapshot", &path, error).in_partition(&self.partition);
+                if error.is_retriable() { Err(error) } else { Ok(Err(why)) }
             }
-            entry.state.seen = entry.state.seen.min(now); // a clock that went back must not keep it for ever
-            states.restore(entry.producer_id, entry.state);
         }
-        Ok(states)
     }
+}
+
+/// What the content of the snapshot at `offset` says, or why it does not count.
+fn parsed(bytes: &[u8], offset: Offset, now: Timestamp) -> std::result::Result<ProducerStates, String> {
+    let mut states = ProducerStates::default();
+    for mut entry in parse_snapshot(bytes)? {
+        if entry.state.batches().iter().any(|batch| offset < batch.end()) {
+            return Err("it knows of batches behind its own offset".to_owned());
+        }
+        entry.state.seen = entry.state.seen.min(now); // a clock that went back must not keep it for ever
+        states.restore(entry.producer_id, entry.state);
+    }
+    Ok(states)
 }
 
 impl Log {
@@ -181,7 +197,7 @@ impl Log {
             if offset < first_base {
                 break;
             }
-            match self.place.read_snapshot(offset, now) {
+            match self.place.read_snapshot(offset, now)? {
                 Ok(states) => found = Some((offset, states)),
                 Err(why) => {
                     tracing::warn!("{}: the producer snapshot at {offset} does not count: {why}", self.partition());

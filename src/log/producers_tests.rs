@@ -157,6 +157,24 @@ fn open_faulty(dir: &Path) -> (Log, Arc<Faults>) {
     (Log::open(LogPlace { disk: Arc::new(disk), ..place(dir, small()) }, LeftBy::Crash).unwrap().0, faults)
 }
 
+/// What cannot be read now is neither damaged nor gone.
+#[test]
+fn a_passing_error_takes_no_snapshot_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), LeftBy::Crash);
+    let first = append(&log, 0).unwrap();
+    log.close().unwrap();
+    drop(log);
+    let disk = FaultyDisk::default();
+    let faults = disk.faults();
+    let (log, _) = Log::open(LogPlace { disk: Arc::new(disk), ..place(dir.path(), small()) }, LeftBy::Close).unwrap();
+    *faults.next_len.lock() = Some(std::io::ErrorKind::OutOfMemory);
+    let error = append(&log, 0).unwrap_err();
+    assert!(error.is_retriable(), "{error}");
+    let again = append(&log, 0).unwrap();
+    assert_eq!((again.base_offset, again.is_duplicate), (first.base_offset, true));
+}
+
 /// A retry straddles a close in order.
 #[test]
 fn five_batches_survive_a_close() {
