@@ -19,6 +19,7 @@ mod checker;
 mod controls;
 mod disk;
 mod plan;
+#[path = "../power_cut/random.rs"]
 mod random;
 mod round;
 
