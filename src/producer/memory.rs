@@ -130,7 +130,8 @@ impl Memory {
 
     /// Has everybody who waits look whether they still want to.
     pub(super) fn wake_all(&self) {
-        wake(self.state.lock().queue.iter().cloned().collect());
+        let waiting = self.state.lock().queue.iter().cloned().collect();
+        wake(waiting); // in a statement of its own: the lock would be held to the end of this one
     }
 
     /// Gives back `bytes` of an open share that turned out not to be needed.

@@ -1,6 +1,7 @@
 //! Tests of the memory that look at what it keeps.
 
 use super::memory::{Memory, Share};
+use crate::sync::Arc;
 
 #[test]
 fn a_small_batch_never_holds_the_memory_of_a_large_one() {
@@ -27,4 +28,32 @@ fn memory_that_comes_back_is_used_again() {
     let first = begin(&mut share);
     memory.give_back(share);
     assert_eq!(begin(&mut memory.try_take(1000).unwrap()), first);
+}
+
+/// A task that runs where it is woken, and looks at the memory.
+struct Looks(Arc<Memory>);
+
+impl std::task::Wake for Looks {
+    fn wake(self: Arc<Self>) {
+        let _ = self.0.available();
+    }
+}
+
+#[test]
+fn who_is_woken_may_look_at_the_memory() {
+    let (ended, has_ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let memory = Arc::new(Memory::new(1000));
+        let share = memory.try_take(1000).unwrap();
+        let wait = memory.wait(1000);
+        let waker = std::task::Waker::from(Arc::new(Looks(Arc::clone(&memory))));
+        let listen = || while wait.waiter().poll(&waker) {};
+        listen();
+        memory.wake_all();
+        listen();
+        memory.give_back(share);
+        assert!(wait.take().is_some());
+        ended.send(()).unwrap();
+    });
+    has_ended.recv_timeout(std::time::Duration::from_secs(20)).expect("no lock is held while somebody is woken");
 }
