@@ -160,6 +160,8 @@ impl Task for Shared {
 pub(super) struct Expiry {
     /// Whether it will look again. Set by who opens a batch, taken back when there is none.
     is_awaited: AtomicBool,
+    /// When: the timer asks its tasks whenever something is due for one of them, and a look goes over all queues.
+    due: Mutex<Option<Instant>>,
 }
 
 /// Longest time between two looks.
@@ -169,7 +171,9 @@ impl Expiry {
     /// A batch was opened at `now`.
     pub(super) fn note_opened(&self, shared: &Shared, now: Instant) {
         if !self.is_awaited.swap(true, Ordering::AcqRel) {
-            shared.engine.timer.wake_at(now + shared.look_interval());
+            let due = now + shared.look_interval();
+            *self.due.lock() = Some(due);
+            shared.engine.timer.wake_at(due);
         }
     }
 }
@@ -181,6 +185,10 @@ pub(super) struct ExpiryTask(pub(super) Weak<Shared>);
 impl Task for ExpiryTask {
     fn run(&self, now: Instant) -> Option<Instant> {
         let shared = self.0.upgrade()?;
+        let due = *shared.expiry.due.lock();
+        if due.is_some_and(|due| now < due) {
+            return due;
+        }
         if !shared.expiry.is_awaited.swap(false, Ordering::AcqRel) {
             return None;
         }
@@ -189,8 +197,10 @@ impl Task for ExpiryTask {
         if !is_left {
             return None; // who opens a batch from here on says so
         }
+        let due = now + shared.look_interval();
+        *shared.expiry.due.lock() = Some(due);
         shared.expiry.is_awaited.store(true, Ordering::Release);
-        Some(now + shared.look_interval())
+        Some(due)
     }
 }
 
